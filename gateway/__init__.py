@@ -1,0 +1,3 @@
+"""HTTP: one door to the engine, spoken in every protocol."""
+
+__product__ = "hocket"

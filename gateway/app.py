@@ -1,0 +1,74 @@
+"""The composition root: where the log, the engine and the faces meet, and nothing else happens."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from runtime.engine import Engine
+from runtime.index import Index
+from runtime.log import Log
+from runtime.settings import Settings
+
+from .agui import AgUi
+from .errors import HANDLERS
+from .stream import Streams
+
+_AUDIT_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """A gateway that is ready to serve."""
+
+    app: Starlette
+    engine: Engine
+    streams: Streams
+
+
+@contextlib.asynccontextmanager
+async def open_gateway(settings: Settings, nats_url: str) -> AsyncIterator[Gateway]:
+    """Connects to the log and puts the faces together; everything is closed on the way out.
+
+    Raises Unavailable or Refused if the log cannot be used.
+    """
+    log = await Log.open(nats_url, "hocket-gateway", settings.append_timeout_s, settings.replicas)
+    index = Index(log, settings.data / "index.sqlite" if settings.nats_url is None else None)
+    engine = Engine(log, settings, index)
+    streams = Streams(settings.keep_alive_s, settings.stall_s)
+    await index.start()
+    timers = [asyncio.create_task(streams.run()), asyncio.create_task(_audits(engine))]
+    try:
+        yield Gateway(build_app(engine, streams, settings), engine, streams)
+    finally:
+        streams.drain()
+        for timer in timers:
+            timer.cancel()
+        await index.stop()
+        await log.close()
+
+
+def build_app(engine: Engine, streams: Streams, settings: Settings) -> Starlette:
+    """Every face under its paths."""
+    agui = AgUi(engine, streams, settings.body_bytes_max)
+
+    async def healthz(_: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def readyz(_: Request) -> Response:
+        ready = engine.ready
+        return JSONResponse({"status": "ready" if ready else "not ready"}, 200 if ready else 503)
+
+    routes = [*agui.routes(), Route("/healthz", healthz), Route("/readyz", readyz)]
+    return Starlette(routes=routes, exception_handlers=HANDLERS)
+
+
+async def _audits(engine: Engine) -> None:
+    while True:
+        await asyncio.sleep(_AUDIT_SECONDS)
+        await engine.tails.audit()

@@ -1,0 +1,52 @@
+"""Reading a request's JSON within its bounds."""
+
+from typing import Any, TypeVar
+
+import orjson
+from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect, Request
+
+from protocol.errors import Invalid, TooLarge
+
+from .errors import MalformedJson
+
+Form = TypeVar("Form", bound=BaseModel)
+
+
+async def read_body(request: Request, bytes_max: int) -> bytes:
+    """The body. Raises TooLarge as soon as it is known to be over the limit, before it is read further."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > bytes_max:
+        raise TooLarge(f"The body has {declared} bytes; it may have {bytes_max}.")
+    parts, size = [], 0
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > bytes_max:
+                raise TooLarge(f"The body has more than the {bytes_max} bytes it may have.")
+            parts.append(part)
+    except ClientDisconnect:
+        raise Invalid("The client left before its request was complete.") from None
+    return b"".join(parts)
+
+
+async def read_json(request: Request, bytes_max: int) -> Any:
+    """The body as JSON. Raises TooLarge, MalformedJson."""
+    body = await read_body(request, bytes_max)
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as bad:
+        raise MalformedJson(f"The body is not JSON: {bad}.") from None
+
+
+def parse(form: type[Form], given: Any) -> Form:
+    """`given` as a `form`. Raises Invalid with the first three faults: where, and what was expected."""
+    try:
+        return form.model_validate(given)
+    except ValidationError as bad:
+        raise Invalid(" ".join(_told(fault) for fault in bad.errors(include_url=False)[:3])) from None
+
+
+def _told(fault: Any) -> str:
+    where = ".".join(str(part) for part in fault["loc"]) or "body"
+    return f"{where}: {fault['msg']}."

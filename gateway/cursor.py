@@ -1,0 +1,24 @@
+"""The cursor of a stream: everything after this entry, once each, in order.
+
+`Last-Event-ID` is what a browser sends when it reconnects by itself, to the URL it had; so where `after_seq` is
+there as well, the greater one counts (reference: WHATWG HTML, server-sent events).
+"""
+
+from starlette.requests import Request
+
+from protocol.errors import Invalid
+
+SEQ_MAX = 2**53 - 1
+
+
+def cursor_of(request: Request) -> int | None:
+    """The entry after which to go on, None if the client names none. Raises Invalid."""
+    named = {"Last-Event-ID": request.headers.get("last-event-id"), "after_seq": request.query_params.get("after_seq")}
+    given = [_number(name, value) for name, value in named.items() if value]
+    return max(given) if given else None
+
+
+def _number(name: str, value: str) -> int:
+    if not (value.isascii() and value.isdigit()) or int(value) > SEQ_MAX:
+        raise Invalid(f"{name} must be a whole number from 0 to {SEQ_MAX}; it is {value[:40]!r}.")
+    return int(value)

@@ -1,0 +1,76 @@
+"""What was refused, in the words of each face: one table from error class to HTTP status.
+
+Nothing internal reaches a client: what is no HocketError is logged here and told as a bare 500.
+"""
+
+import logging
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from protocol import errors
+
+logger = logging.getLogger("hocket.gateway")
+
+STATUS: dict[type[errors.HocketError], int] = {
+    errors.Invalid: 422,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.TooLarge: 413,
+    errors.Unavailable: 503,
+}
+_RETRY_AFTER_S = "2"
+
+
+class MalformedJson(errors.Invalid):
+    """The body is not JSON at all."""
+
+    code = "malformed_json"
+
+
+def status_of(error: errors.HocketError) -> int:
+    """By the nearest class in the table; 500 for what no client can bring about."""
+    if isinstance(error, MalformedJson):
+        return 400
+    return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
+
+
+def problem(status: int, code: str, detail: str, **extra: Any) -> Response:
+    """An RFC 9457 problem. `code` is stable; `type` is a URN made of it."""
+    body = {"type": f"urn:hocket:{code}", "title": HTTPStatus(status).phrase, "status": status, "code": code,
+            "detail": detail, **extra}  # fmt: skip
+    return JSONResponse(body, status, _headers(status), media_type="application/problem+json")
+
+
+def plain(status: int, code: str, detail: str, **extra: Any) -> Response:
+    """The form of AG-UI and CopilotKit: a short JSON body, which their clients show as `HTTP <status>: …`."""
+    return JSONResponse({"error": code, "message": detail, **extra}, status, _headers(status))
+
+
+def _headers(status: int) -> dict[str, str]:
+    return {"retry-after": _RETRY_AFTER_S} if status == 503 else {}
+
+
+def render(request: Request, error: Exception) -> Response:
+    """The answer of the face that the path belongs to."""
+    form: Callable[..., Response] = problem if request.url.path.startswith("/v1") else plain
+    if isinstance(error, errors.HocketError):
+        status = status_of(error)
+        if status >= 500:
+            logger.error("%s %s: %s", request.method, request.url.path, error.message)
+        extra = {"run_id": error.run_id} if isinstance(error, errors.ThreadBusy) else {}
+        return form(status, error.code, error.message, **extra)
+    if isinstance(error, HTTPException):
+        code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
+        response = form(error.status_code, code, error.detail)
+        response.headers.update(error.headers or {})
+        return response
+    logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return form(500, "internal_error", "The gateway failed; its log says why.")
+
+
+HANDLERS: dict[Any, Any] = {errors.HocketError: render, HTTPException: render, Exception: render}

@@ -1,0 +1,259 @@
+"""A follower as a server-sent event response: pushed without a task of its own, bounded, and free to come back.
+
+    connect ──> replay: `send` awaited, 64 KB at a time ──> live: each commit pushes ──> end of the run, or leg
+                                                             │        ▲
+                                                  send suspends      it drained
+                                                             └─ stalled ── stall_s ──> let go
+
+In the live phase the handler only awaits `receive`, so that it hears of a disconnect; whoever brings an event
+steps the `send` coroutine itself. If that suspends because the client reads slowly, a task finishes it and nothing
+is sent meanwhile: the cursor waits, not the bytes. Figures: decision record in `gateway/README.md`.
+"""
+
+import asyncio
+import contextlib
+import logging
+import types
+from collections.abc import Callable, Coroutine, Generator, Iterable
+from typing import Any
+
+from starlette.types import Message, Receive, Scope, Send
+
+from protocol import sse
+from runtime.follow import SEND_BYTES_MAX, Chunk, Follow
+
+logger = logging.getLogger("hocket.stream")
+
+HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),
+]
+_DRAINED = b"retry: 1000\n: the gateway is stopping; come back with your last event id\n\n"
+_TICKS = 3
+_SLICE = 200
+
+Render = Callable[[Chunk], bytes]
+"""The bytes a face sends for a message of the log; empty for what it does not show."""
+
+
+class Streams:
+    """All open streams of a process: one timer for their keep-alives and stalls, one drain for their end."""
+
+    def __init__(self, keep_alive_s: float, stall_s: float) -> None:
+        self._tick_s, self._stall_s = keep_alive_s / _TICKS, stall_s
+        self._open: dict[int, EventStream] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.draining = False
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def add(self, stream: "EventStream") -> None:
+        self._open[id(stream)] = stream
+
+    def remove(self, stream: "EventStream") -> None:
+        self._open.pop(id(stream), None)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def run(self) -> None:
+        """The shared timer; ends by cancellation."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(self._tick_s)
+            now = loop.time()
+            for number, stream in enumerate(list(self._open.values())):
+                stream.tick(now, self._stall_s)
+                if number % _SLICE == _SLICE - 1:
+                    await asyncio.sleep(0)
+
+    def drain(self) -> None:
+        """Gives every stream its last comment and ends it; runs go on."""
+        self.draining = True
+        for stream in list(self._open.values()):
+            stream.finish(_DRAINED)
+
+
+class EventStream:
+    """One client's response, from `follow`'s cursor to the end: of the run, or of a leg if `leg_only`.
+
+    `opening` goes out first (a prelude). `render` turns messages into the face's bytes.
+    """
+
+    __slots__ = ("_streams", "_follow", "_render", "_opening", "_leg_only", "_send", "_quiet", "_stalled_at", "_over",
+                 "_live", "_task", "__weakref__")  # fmt: skip
+
+    def __init__(
+        self, streams: Streams, follow: Follow, render: Render, opening: bytes = b"", leg_only: bool = False
+    ) -> None:
+        self._streams, self._follow, self._render = streams, follow, render
+        self._opening, self._leg_only = opening, leg_only
+        self._quiet = 0
+        self._stalled_at: float | None = None
+        self._over = False
+        self._live = False
+        self._task: asyncio.Task[Any] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._send = send
+        self._task = asyncio.current_task()
+        self._streams.add(self)
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+            await send({"type": "http.response.body", "body": self._opening or b":\n\n", "more_body": True})
+            self._opening = b""
+            if self._streams.draining:
+                await send({"type": "http.response.body", "body": _DRAINED})
+                return
+            await self._replay(receive)
+        except asyncio.CancelledError:
+            if not self._over or self._task is None:
+                raise
+            self._task.uncancel()
+        finally:
+            self._over = True
+            self._streams.remove(self)
+            self._follow.close()
+
+    async def _replay(self, receive: Receive) -> None:
+        """Sends what is recorded; then goes live, in the same turn in which it finds nothing more."""
+        watch: asyncio.Task[Message] | None = None
+        try:
+            while not self._over:
+                body = self._body(await self._follow.fill())
+                if body:
+                    self._quiet = 0
+                    await self._send({"type": "http.response.body", "body": body, "more_body": True})
+                    if watch is None:
+                        watch = asyncio.get_running_loop().create_task(_gone(receive))
+                    await asyncio.sleep(0)
+                    if watch.done():
+                        return
+                elif self._follow.ended:
+                    self._over = True
+                elif not self._follow.behind:
+                    break
+            if self._over:
+                await self._send({"type": "http.response.body", "body": b""})
+                return
+            self._live = True
+            self._follow.attach(self._push)
+            self._push()
+            await (watch or _gone(receive))
+        finally:
+            if watch is not None and not watch.done():
+                watch.cancel()
+
+    def _body(self, chunks: Iterable[Chunk]) -> bytes:
+        parts = []
+        for piece in chunks:
+            parts.append(self._render(piece))
+            if piece.ends == "run" or (piece.ends and self._leg_only):
+                self._over = True
+                break
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _push(self) -> None:
+        """Sends what has come, unless the client is still busy with what it was sent before."""
+        while self._stalled_at is None and not self._over:
+            chunks = self._follow.ready(SEND_BYTES_MAX)
+            if not chunks:
+                if self._follow.behind:  # fallen out of the cache: read the log, then go on
+                    self._stalled_at = asyncio.get_running_loop().time()
+                    self._streams.spawn(self._catch_up())
+                elif self._follow.ended:
+                    self._drive(b"", False)
+                    self._over = True
+                return
+            body = self._body(chunks)
+            if body or self._over:
+                self._quiet = 0
+                self._drive(body, not self._over)
+
+    def _drive(self, body: bytes, more: bool) -> None:
+        """Steps `send` once by hand; a task takes it over if it suspends."""
+        sending = self._send({"type": "http.response.body", "body": body, "more_body": more})
+        assert isinstance(sending, Coroutine)
+        try:
+            waiting = sending.send(None)
+        except StopIteration:
+            return
+        except OSError:
+            return  # the client has gone; `receive` tells the handler
+        self._stalled_at = asyncio.get_running_loop().time()
+        self._streams.spawn(self._drained(sending, waiting))
+
+    async def _drained(self, sending: Coroutine[Any, Any, None], waiting: Any) -> None:
+        with contextlib.suppress(OSError):
+            await _rest(sending, waiting)
+        self._stalled_at = None
+        self._push()
+
+    async def _catch_up(self) -> None:
+        try:
+            body = self._body(await self._follow.fill())
+            if body:
+                await self._send({"type": "http.response.body", "body": body, "more_body": not self._over})
+        except Exception as fault:  # where the task ends: the client comes back with its cursor
+            logger.warning("A stream is given up: %r", fault)
+            self._let_go()
+            return
+        self._stalled_at = None
+        self._push()
+
+    def tick(self, now: float, stall_s: float) -> None:
+        """A third of the keep-alive time has passed."""
+        if self._stalled_at is not None:
+            if now - self._stalled_at > stall_s:
+                logger.info("A client that took nothing for %g s is let go", stall_s)
+                self._let_go()
+            return
+        self._quiet += 1
+        if self._quiet >= _TICKS and self._live and not self._over:
+            self._quiet = 0
+            self._drive(sse.KEEP_ALIVE, True)
+
+    def finish(self, last_words: bytes) -> None:
+        """Ends the response now, with a last comment if the client takes it."""
+        if self._over:
+            return
+        self._over = True
+        if self._live and self._stalled_at is None:
+            self._drive(last_words, False)
+        elif self._task is not None:
+            self._task.cancel()
+
+    def _let_go(self) -> None:
+        self._over = True
+        if self._task is not None:
+            self._task.cancel()
+
+
+async def _gone(receive: Receive) -> Message:
+    """Returns once the client has left, or the response is complete."""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return message
+
+
+@types.coroutine
+def _rest(sending: Coroutine[Any, Any, None], waiting: Any) -> Generator[Any, Any, None]:
+    """What is left of a coroutine that was stepped by hand until it yielded `waiting`."""
+    while True:
+        try:
+            value = yield waiting
+        except BaseException as fault:
+            try:
+                waiting = sending.throw(fault)
+            except StopIteration:
+                return
+        else:
+            try:
+                waiting = sending.send(value)
+            except StopIteration:
+                return

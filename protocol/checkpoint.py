@@ -1,0 +1,76 @@
+"""RunState as bytes and back, for the cache of folded states.
+
+A checkpoint of another form than this code writes reads as None: a cache may always be thrown away.
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+import orjson
+
+from .entries import Principal
+from .messages import Transcript, from_wire
+from .state import Attempt, Leg, OpenPart, RunState, Status, Step
+
+FORM = 1
+
+_PLAIN = (
+    "seq",
+    "id",
+    "tenant",
+    "agent",
+    "thread_id",
+    "previous",
+    "digest",
+    "created_at_ms",
+    "started_at_ms",
+    "ended_at_ms",
+    "input",
+    "metadata",
+    "state",
+    "leg_state",
+    "said",
+    "usage",
+    "result",
+    "error",
+    "outcome",
+    "interrupts",
+    "handed_back",
+)
+
+
+def dump(state: RunState) -> bytes:
+    """Bytes from which `load` makes an equal state."""
+    whole: dict[str, Any] = {name: getattr(state, name) for name in _PLAIN}
+    whole |= {
+        "form": FORM,
+        "status": state.status.value,
+        "requester": asdict(state.requester) if state.requester else None,
+        "cancelled_by": asdict(state.cancelled_by) if state.cancelled_by else None,
+        "messages": [message.wire() for message in state.messages],
+        "steps": [asdict(step) for step in state.steps],
+        "open": [asdict(part) for part in state.open.values()],
+        "closed_subagents": sorted(state.closed_subagents),
+        "legs": [asdict(leg) for leg in state.legs],
+    }
+    return orjson.dumps(whole)
+
+
+def load(raw: bytes) -> RunState | None:
+    """The state of `dump`, or None if the bytes are not of this form."""
+    try:
+        whole = orjson.loads(raw)
+        if whole["form"] != FORM:
+            return None
+        state = RunState(**{name: whole[name] for name in _PLAIN})
+        state.status = Status(whole["status"])
+        state.requester = Principal(**whole["requester"]) if whole["requester"] else None
+        state.cancelled_by = Principal(**whole["cancelled_by"]) if whole["cancelled_by"] else None
+        state.messages = Transcript(from_wire(message) for message in whole["messages"])
+        state.steps = [Step(**step) for step in whole["steps"]]
+        state.open = {(part["kind"], part["id"]): OpenPart(**part) for part in whole["open"]}
+        state.closed_subagents = set(whole["closed_subagents"])
+        state.legs = [Leg(**(leg | {"attempts": [Attempt(**one) for one in leg["attempts"]]})) for leg in whole["legs"]]
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+        return None
+    return state

@@ -1,0 +1,217 @@
+"""What each event that an agent says changes in a run: its messages, state, steps and open parts.
+
+The rules are those by which `@ag-ui/client` 1.0.0 applies the same events, so a poll and a stream agree.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from .messages import Message, from_wire, merge_metadata, patched
+from .state import OpenPart, RunState, Step
+
+Event = dict[str, Any]
+
+
+def _open(state: RunState, kind: str, part_id: str, event: Event) -> None:
+    state.open[kind, part_id] = OpenPart(kind, part_id, event.get("subagentRunId"), event)
+
+
+def _made_by(event: Event) -> Event:
+    return {"subagentRunId": event["subagentRunId"]} if "subagentRunId" in event else {}
+
+
+def _start_message(state: RunState, event: Event, role: str) -> Message | None:
+    message_id = event["messageId"]
+    message = state.messages.get(message_id)
+    if message is None:
+        message = state.messages.append(Message(message_id, role, [""], rest=_made_by(event)))
+        state.said.append(message_id)
+    elif message.role == "activity":
+        return None
+    merge_metadata(message.rest, event)
+    return message
+
+
+def _text_start(state: RunState, event: Event) -> None:
+    _open(state, "text", event["messageId"], event)
+    message = _start_message(state, event, event.get("role", "assistant"))
+    if message is not None and "name" in event:
+        message.rest.setdefault("name", event["name"])
+
+
+def _reasoning_message_start(state: RunState, event: Event) -> None:
+    _open(state, "reasoning_message", event["messageId"], event)
+    _start_message(state, event, "reasoning")
+
+
+def _content(state: RunState, event: Event) -> None:
+    message = state.messages.get(event["messageId"])
+    if message is None or message.role == "activity":
+        return
+    if message.text is None:
+        message.rest.pop("content", None)
+        message.text = []
+    message.text.append(event["delta"])
+    if "metadata" in event:
+        merge_metadata(message.rest, event)
+
+
+def _message_end(kind: str) -> Callable[[RunState, Event], None]:
+    def end(state: RunState, event: Event) -> None:
+        state.open.pop((kind, event["messageId"]), None)
+        message = state.messages.get(event["messageId"])
+        if message is not None and message.role != "activity":
+            merge_metadata(message.rest, event)
+
+    return end
+
+
+def _reasoning_start(state: RunState, event: Event) -> None:
+    _open(state, "reasoning", event["messageId"], event)
+
+
+def _reasoning_end(state: RunState, event: Event) -> None:
+    state.open.pop(("reasoning", event["messageId"]), None)
+
+
+def _tool_start(state: RunState, event: Event) -> None:
+    call_id = event["toolCallId"]
+    _open(state, "tool", call_id, event)
+    before = len(state.messages)
+    call = state.messages.open_call(call_id, event["toolCallName"], event.get("parentMessageId"))
+    if len(state.messages) > before:
+        made = list(state.messages)[-1]
+        made.rest.update(_made_by(event))
+        state.said.append(made.id)
+    merge_metadata(call.rest, event)
+
+
+def _tool_args(state: RunState, event: Event) -> None:
+    call = state.messages.call(event["toolCallId"])
+    if call is not None:
+        call.args.append(event["delta"])
+        if "metadata" in event:
+            merge_metadata(call.rest, event)
+
+
+def _tool_end(state: RunState, event: Event) -> None:
+    state.open.pop(("tool", event["toolCallId"]), None)
+    call = state.messages.call(event["toolCallId"])
+    if call is not None:
+        merge_metadata(call.rest, event)
+
+
+def _tool_result(state: RunState, event: Event) -> None:
+    rest = {"toolCallId": event["toolCallId"], **_made_by(event)}
+    content = event["content"]
+    if not isinstance(content, str):
+        rest["content"] = content
+    message = Message(event["messageId"], event.get("role") or "tool", rest=rest)
+    message.text = [content] if isinstance(content, str) else None
+    merge_metadata(message.rest, event)
+    state.messages.add_result(message, event["toolCallId"])
+    state.said.append(message.id)
+
+
+def _state_snapshot(state: RunState, event: Event) -> None:
+    state.state = event["snapshot"]
+
+
+def _state_delta(state: RunState, event: Event) -> None:
+    try:
+        state.state = patched(state.state, event["delta"])
+    except ValueError:
+        return  # as the client does: the run goes on with the state it had
+
+
+def _messages_snapshot(state: RunState, event: Event) -> None:
+    """Replaces by id, adds, and drops what is left out; but reasoning and activities only if it holds such."""
+    told = {wire["id"]: from_wire(wire) for wire in event["messages"]}
+    roles = {message.role for message in told.values()}
+    client_only = {"activity", "reasoning"} - roles
+    kept = [told.pop(held.id, held) for held in state.messages if held.id in told or held.role in client_only]
+    state.messages.replace([*kept, *told.values()])
+
+
+def _activity_snapshot(state: RunState, event: Event) -> None:
+    held = state.messages.get(event["messageId"])
+    rest = {"activityType": event["activityType"], "content": event["content"], **_made_by(event)}
+    if held is None:
+        held = state.messages.append(Message(event["messageId"], "activity", rest=rest))
+        state.said.append(held.id)
+    elif event.get("replace", True):
+        if held.role == "activity" and "metadata" in held.rest:
+            rest["metadata"] = held.rest["metadata"]
+        held = Message(held.id, "activity", rest=rest)
+        state.messages.put(held)
+    elif held.role != "activity":
+        return
+    merge_metadata(held.rest, event)
+
+
+def _activity_delta(state: RunState, event: Event) -> None:
+    held = state.messages.get(event["messageId"])
+    if held is None or held.role != "activity":
+        return
+    merge_metadata(held.rest, event)
+    try:
+        held.rest["content"] = patched(held.rest.get("content") or {}, event["patch"])
+    except ValueError:
+        return
+    held.rest["activityType"] = event["activityType"]
+
+
+def _step_started(state: RunState, event: Event) -> None:
+    _open(state, "step", event["stepName"], event)
+    state.steps.append(Step(event["stepName"], event.get("timestamp", 0)))
+
+
+def _step_finished(state: RunState, event: Event) -> None:
+    state.open.pop(("step", event["stepName"]), None)
+    for step in reversed(state.steps):
+        if step.name == event["stepName"] and step.ended_at_ms is None:
+            step.ended_at_ms = event.get("timestamp", 0)
+            return
+
+
+def _encrypted(state: RunState, event: Event) -> None:
+    held: Any = state.messages.call if event["subtype"] == "tool-call" else state.messages.get
+    target = held(event["entityId"])
+    if target is not None and getattr(target, "role", "") != "activity":
+        target.rest["encryptedValue"] = event["encryptedValue"]
+
+
+def _subagent_started(state: RunState, event: Event) -> None:
+    _open(state, "subagent", event["subagentRunId"], event)
+
+
+def _subagent_ended(state: RunState, event: Event) -> None:
+    state.open.pop(("subagent", event["subagentRunId"]), None)
+    state.closed_subagents.add(event["subagentRunId"])
+
+
+FLOW: dict[str, Callable[[RunState, Event], None]] = {
+    "TEXT_MESSAGE_START": _text_start,
+    "TEXT_MESSAGE_CONTENT": _content,
+    "TEXT_MESSAGE_END": _message_end("text"),
+    "TOOL_CALL_START": _tool_start,
+    "TOOL_CALL_ARGS": _tool_args,
+    "TOOL_CALL_END": _tool_end,
+    "TOOL_CALL_RESULT": _tool_result,
+    "STATE_SNAPSHOT": _state_snapshot,
+    "STATE_DELTA": _state_delta,
+    "MESSAGES_SNAPSHOT": _messages_snapshot,
+    "ACTIVITY_SNAPSHOT": _activity_snapshot,
+    "ACTIVITY_DELTA": _activity_delta,
+    "STEP_STARTED": _step_started,
+    "STEP_FINISHED": _step_finished,
+    "REASONING_START": _reasoning_start,
+    "REASONING_MESSAGE_START": _reasoning_message_start,
+    "REASONING_MESSAGE_CONTENT": _content,
+    "REASONING_MESSAGE_END": _message_end("reasoning_message"),
+    "REASONING_END": _reasoning_end,
+    "REASONING_ENCRYPTED_VALUE": _encrypted,
+    "SUBAGENT_STARTED": _subagent_started,
+    "SUBAGENT_FINISHED": _subagent_ended,
+    "SUBAGENT_ERROR": _subagent_ended,
+}

@@ -1,0 +1,53 @@
+"""What an AG-UI client that joins late must be told before the live tail, so that the tail is legal for it.
+
+RUN_STARTED, the open subagents, the transcript with what has been said so far, the state, the open steps and
+every open part again by its START, without content: the tail continues the text of the snapshot. AG-UI itself
+defines no resumption; measured against `@ag-ui/client` 1.0.0 and 0.0.59.
+"""
+
+from typing import Any
+
+from .events import PROTOCOL_VERSION
+from .state import RunState
+
+Event = dict[str, Any]
+
+
+def prelude(state: RunState, transcript: list[Event]) -> list[Event]:
+    """The events of the prelude at `state.seq`. `transcript` is the run's messages with its thread's history.
+
+    For a run that has ended, or whose leg has, the last of them is its terminal event.
+    """
+    told: list[Event] = [
+        {
+            "type": "RUN_STARTED",
+            "threadId": state.thread_id,
+            "runId": state.leg.run_id,
+            "protocolVersion": PROTOCOL_VERSION,
+        }
+    ]
+    parts = list(state.open.values())
+    told += [part.event for part in parts if part.kind == "subagent"]
+    told.append({"type": "MESSAGES_SNAPSHOT", "messages": transcript})
+    if state.state is not None:
+        told.append({"type": "STATE_SNAPSHOT", "snapshot": state.state})
+    told += [part.event for part in parts if part.kind == "step"]
+    told += [part.event for part in parts if part.kind not in ("subagent", "step")]
+    end = ending(state)
+    if end is not None:
+        told.append(end)
+    return told
+
+
+def ending(state: RunState) -> Event | None:
+    """The terminal event of a run that has ended or waits; None while a leg is under way."""
+    if state.error is not None:
+        return {"type": "RUN_ERROR", **state.error}
+    if state.leg.ended_at_ms is None or state.outcome is None:
+        return None
+    end: Event = {"type": "RUN_FINISHED", "threadId": state.thread_id, "runId": state.leg.run_id}
+    if state.outcome != {"type": "success"}:
+        end["outcome"] = state.outcome
+    if state.result is not None:
+        end["result"] = state.result
+    return end

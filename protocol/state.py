@@ -1,0 +1,115 @@
+"""RunState: everything that is known of a run after some prefix of its log. `run.fold` alone makes it grow."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from .entries import Principal
+from .messages import Transcript
+
+
+class Status(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    WAITING = "waiting"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+TERMINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One worker's go at a leg. `reason` says why it was needed: first, worker_lost or shutdown."""
+
+    number: int
+    worker: str
+    started_at_ms: int
+    reason: str
+
+
+@dataclass(slots=True)
+class Leg:
+    """A stretch of work between two decisions. `run_id` is the id AG-UI clients know it by."""
+
+    run_id: str
+    asked_seq: int
+    started_at_ms: int | None = None
+    ended_at_ms: int | None = None
+    attempts: list[Attempt] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Step:
+    """A named step; `ended_at_ms` is None while it is open."""
+
+    name: str
+    started_at_ms: int
+    ended_at_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPart:
+    """What was opened and not closed yet. `kind` is subagent, step, reasoning, reasoning_message, text or tool;
+    `event` is the one that opened it; `owner` the subagent that said it, None for the agent itself."""
+
+    kind: str
+    id: str
+    owner: str | None
+    event: dict[str, Any]
+
+
+@dataclass(slots=True)
+class RunState:
+    """Everything a face may show of one run. Times are milliseconds since the epoch, UTC."""
+
+    seq: int = 0
+    id: str = ""
+    tenant: str = ""
+    agent: str = ""
+    thread_id: str = ""
+    previous: str | None = None
+    digest: str = ""
+    status: Status = Status.QUEUED
+    requester: Principal | None = None
+    created_at_ms: int = 0
+    started_at_ms: int | None = None
+    ended_at_ms: int | None = None
+    input: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    messages: Transcript = field(default_factory=Transcript)
+    steps: list[Step] = field(default_factory=list)
+    state: Any = None
+    leg_state: Any = None
+    said: list[str] = field(default_factory=list)
+    open: dict[tuple[str, str], OpenPart] = field(default_factory=dict)
+    closed_subagents: set[str] = field(default_factory=set)
+    usage: dict[str, int] | None = None
+    result: Any = None
+    error: dict[str, str] | None = None
+    outcome: dict[str, Any] | None = None
+    interrupts: list[dict[str, Any]] = field(default_factory=list)
+    cancelled_by: Principal | None = None
+    handed_back: bool = False
+    legs: list[Leg] = field(default_factory=list)
+
+    @property
+    def terminal(self) -> bool:
+        return self.status in TERMINAL
+
+    @property
+    def leg(self) -> Leg:
+        """The latest leg; there is one from the start ask on."""
+        return self.legs[-1]
+
+    @property
+    def attempt(self) -> int:
+        """How many workers have had a go at the latest leg."""
+        return len(self.leg.attempts) if self.legs else 0
+
+    @property
+    def cancelling(self) -> bool:
+        """A cancel is recorded and its end is not."""
+        return self.cancelled_by is not None and self.ended_at_ms is None

@@ -1,0 +1,115 @@
+"""An agent that is a Python callable: `module:attribute` or `path/file.py:attribute`."""
+
+import asyncio
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import AsyncIterator, Callable, Generator
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from protocol.errors import Refused
+
+from .contract import Options, Run
+
+_OURS = ("gateway", "protocol", "runtime")
+
+
+class PythonAgent:
+    """Runs the callable once a leg. A plain generator or function is stepped in a thread, so it may block."""
+
+    def __init__(self, name: str, call: Callable[..., Any]) -> None:
+        self.name = name
+        self._call = call
+        declared = getattr(call, "hocket", None) or {}
+        described = {"description": (inspect.getdoc(call) or "").split("\n")[0]}
+        try:
+            self.options = Options(**(described | declared))
+        except (ValidationError, TypeError) as bad:
+            raise Refused(f"Agent {name} declares in its attribute 'hocket' what cannot be used: {bad}") from None
+
+    async def run(self, run: Run) -> AsyncIterator[Any]:
+        if inspect.isasyncgenfunction(self._call):
+            said = self._call(run)
+        elif inspect.iscoroutinefunction(self._call):
+            said = await self._call(run)
+        else:
+            said = await asyncio.to_thread(self._call, run)
+        if inspect.isawaitable(said):
+            said = await said
+        if inspect.isasyncgen(said) or hasattr(said, "__aiter__"):
+            try:
+                async for item in said:
+                    yield item
+            finally:
+                if inspect.isasyncgen(said):
+                    await said.aclose()
+        elif inspect.isgenerator(said):
+            async for item in _stepped(said, run):
+                yield item
+        elif said is not None:
+            yield said
+
+
+async def _stepped(said: Generator[Any, None, Any], run: Run) -> AsyncIterator[Any]:
+    """A plain generator, one step at a time in a thread."""
+    end = object()
+    try:
+        while not run.cancelled:
+            item = await asyncio.to_thread(next, said, end)
+            if item is end:
+                return
+            yield item
+    finally:
+        if not said.gi_running:
+            said.close()
+
+
+def load_agent(name: str, target: str) -> PythonAgent:
+    """The agent at `target`. Raises Refused with one sentence that says what is wrong with it."""
+    where, colon, attribute = target.rpartition(":")
+    if not colon or not where or not attribute:
+        raise Refused(f"Agent {name}: {target!r} must be module:attribute or path/file.py:attribute.")
+    module = _load_file(name, Path(where)) if where.endswith(".py") else _load_module(name, where)
+    try:
+        call = getattr(module, attribute)
+    except AttributeError:
+        raise Refused(f"Agent {name}: {where} has no attribute {attribute!r}.") from None
+    if not callable(call):
+        raise Refused(f"Agent {name}: {target} is no callable but a {type(call).__name__}.")
+    return PythonAgent(name, call)
+
+
+def _load_file(name: str, path: Path) -> Any:
+    if not path.is_file():
+        raise Refused(f"Agent {name}: there is no file {path}.")
+    folder = path.resolve().parent
+    for ours in _OURS:
+        if (folder / ours).is_dir() and not (folder / ours / "__init__.py").exists():
+            continue
+        if (folder / ours).is_dir() and folder != Path(__file__).resolve().parents[2]:
+            raise Refused(f"Agent {name}: {folder} has a package {ours!r} that would be taken for hocket's; rename it.")
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+    module_name = f"hocket_agent_{path.stem}_{abs(hash(str(path.resolve()))):x}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as bad:  # the user's own file, whatever it raises
+        raise Refused(f"Agent {name}: {path} cannot be loaded: {type(bad).__name__}: {bad}.") from bad
+    return module
+
+
+def _load_module(name: str, where: str) -> Any:
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+    try:
+        return importlib.import_module(where)
+    except Exception as bad:  # the user's own module, whatever it raises
+        raise Refused(f"Agent {name}: module {where} cannot be loaded: {type(bad).__name__}: {bad}.") from bad

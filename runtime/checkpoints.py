@@ -1,0 +1,83 @@
+"""Loading a run's state from its latest checkpoint and the tail after it, and deciding when to write the next.
+
+A checkpoint is a cache: deleting the bucket loses nothing. It says after which revision to read on; entries up to
+its own seq are then skipped, so it may be taken in the middle of a message.
+"""
+
+import asyncio
+import logging
+
+import orjson
+
+from protocol.checkpoint import dump, load
+from protocol.entries import decode
+from protocol.errors import HocketError
+from protocol.run import fold
+from protocol.state import RunState
+
+from .log import CHECKPOINTS, Log
+
+logger = logging.getLogger("hocket.checkpoints")
+
+TAIL_BYTES_MIN = 64 << 10
+"""A shorter tail is as cheap to fold as a checkpoint is to read."""
+
+
+async def load_state(log: Log, run: str, exact: bool = False) -> tuple[RunState, int] | None:
+    """The run's state and the revision it stands at, None if there is no such run. The caller owns the state."""
+    last = await log.last(run, exact)
+    if last is None:
+        return None
+    state, rev = RunState(), 0
+    saved = await log.get(CHECKPOINTS, run)
+    if saved is not None and saved.body:
+        head, _, body = saved.body.partition(b"\n")
+        found = load(body)
+        if found is not None and orjson.loads(head) <= last.rev:
+            state, rev = found, orjson.loads(head)
+    return await catch_up(log, run, state, rev, last.rev)
+
+
+async def catch_up(log: Log, run: str, state: RunState, rev: int, up_to: int) -> tuple[RunState, int]:
+    """`state`, which stands at or after `rev`, taken on to the revision `up_to`."""
+    async for batch in log.read(run, rev, up_to):
+        for stored in batch:
+            for entry in decode(stored.body):
+                if entry.seq > state.seq:
+                    state = fold(state, entry)
+            rev = stored.rev
+    return state, max(rev, up_to)
+
+
+class Checkpointer:
+    """Writes checkpoints of one run as it is written. `take` is called where the state is whole, `appended` when
+    the entries up to that seq are in the log; only then does the checkpoint go out, in the background."""
+
+    def __init__(self, log: Log, run: str, tasks: set["asyncio.Task[None]"]) -> None:
+        self._log, self._run, self._tasks = log, run, tasks
+        self._taken: tuple[int, bytes] | None = None
+        self._taken_at_bytes = 0
+        self._size = 0
+
+    def due(self, bytes_said: int, settled: bool = False) -> bool:
+        """Whether the tail has grown as long as the last checkpoint; `settled` where a leg has just ended."""
+        tail = bytes_said - self._taken_at_bytes
+        return tail >= (TAIL_BYTES_MIN if settled else max(2 * TAIL_BYTES_MIN, self._size))
+
+    def take(self, state: RunState, bytes_said: int) -> None:
+        body = dump(state)
+        self._taken_at_bytes, self._size = bytes_said, len(body)
+        self._taken = (state.seq, body) if len(body) < self._log.body_bytes_max - 32 else None
+
+    def appended(self, last_seq: int, rev_before: int) -> None:
+        if self._taken is not None and last_seq >= self._taken[0]:
+            body, self._taken = self._taken[1], None
+            task = asyncio.get_running_loop().create_task(self._put(b"%d\n%b" % (rev_before, body)))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _put(self, value: bytes) -> None:
+        try:
+            await self._log.put(CHECKPOINTS, self._run, value)
+        except HocketError as fault:
+            logger.warning("A checkpoint of %s was not written: %s", self._run, fault.message)

@@ -1,0 +1,206 @@
+"""The list of runs: what each gateway folds from the ask and life lanes into SQLite, and can rebuild.
+
+The index answers lists and nothing else: the state of one run is always read from the log. Rows follow the log
+within milliseconds; `caught_up` waits until they hold what this process itself has appended.
+"""
+
+import asyncio
+import logging
+import secrets
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+from protocol.checkpoint import dump, load
+from protocol.entries import ASK_START, Entry, decode
+from protocol.errors import HocketError
+from protocol.run import fold
+from protocol.state import RunState
+from protocol.subjects import parse_subject
+
+from .log import Log
+from .pull import Delivery, Pull, create_reader
+
+logger = logging.getLogger("hocket.index")
+
+_ROOM = 2_000
+_SCHEMA = """
+create table if not exists meta (name text primary key, value text);
+create table if not exists runs (
+    tenant text, id text, agent text, thread_id text, status text, created_at_ms integer, rev integer, state blob,
+    primary key (tenant, id)) without rowid;
+create index if not exists by_time on runs (tenant, created_at_ms desc, id desc);
+create index if not exists by_thread on runs (tenant, thread_id, created_at_ms desc, id desc);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which runs: every field that is not None must match. `before` is the (created_at_ms, id) of a row."""
+
+    tenant: str
+    agent: str | None = None
+    statuses: tuple[str, ...] = ()
+    thread_id: str | None = None
+    created_after_ms: int | None = None
+    created_before_ms: int | None = None
+    before: tuple[int, str] | None = None
+    limit: int = 50
+
+
+class Index:
+    """One per gateway process. `path` None keeps it in memory; a file of another log is thrown away."""
+
+    def __init__(self, log: Log, path: Path | None = None) -> None:
+        self._log = log
+        self._path = path
+        self._rev = 0
+        self._batch: list[Delivery] = []
+        self._advanced = asyncio.Event()
+        self._flushing: asyncio.Handle | None = None
+        self._pull: Pull | None = None
+        self._restart: asyncio.Task[None] | None = None
+        self.ready = False
+
+    async def start(self) -> None:
+        created = await self._log.created()
+        self._db = _open(self._path, created)
+        row = self._db.execute("select value from meta where name = 'rev'").fetchone()
+        self._rev = int(row[0]) if row else 0
+        await self._read_on()
+
+    async def stop(self) -> None:
+        if self._restart is not None:
+            self._restart.cancel()
+        if self._pull is not None:
+            await self._pull.stop()
+        self._flush()
+        self._db.close()
+
+    async def caught_up(self, rev: int, seconds: float = 2.0) -> None:
+        """Returns once the index holds everything up to `rev`, or after that long."""
+        try:
+            async with asyncio.timeout(seconds):
+                while self._rev < rev:
+                    self._advanced.clear()
+                    await self._advanced.wait()
+        except TimeoutError:
+            logger.warning("The index is behind the log: at %d, asked for %d", self._rev, rev)
+
+    def find(self, query: Query) -> list[RunState]:
+        """The newest runs first, at most `query.limit`, as of their last change of status; without messages."""
+        clauses, values = ["tenant = ?"], [query.tenant]
+        for column, wanted in (("agent = ?", query.agent), ("thread_id = ?", query.thread_id),
+                               ("created_at_ms > ?", query.created_after_ms),
+                               ("created_at_ms < ?", query.created_before_ms)):  # fmt: skip
+            if wanted is not None:
+                clauses.append(column)
+                values.append(wanted)  # type: ignore[arg-type]
+        if query.statuses:
+            clauses.append(f"status in ({','.join('?' * len(query.statuses))})")
+            values += query.statuses
+        if query.before is not None:
+            clauses.append("(created_at_ms, id) < (?, ?)")
+            values += query.before  # type: ignore[arg-type]
+        rows = self._db.execute(
+            f"select state from runs where {' and '.join(clauses)} order by created_at_ms desc, id desc limit ?",
+            (*values, query.limit),
+        )
+        return [state for row in rows if (state := load(row[0])) is not None]
+
+    async def _read_on(self) -> None:
+        name = f"index-{secrets.token_hex(8)}"
+        await create_reader(self._log, name, ["run.*.*.ask", "run.*.*.life"], self._rev + 1)
+        self._pull = Pull(self._log, name, _ROOM, self._take, self._gone)
+        await self._pull.start()
+        last = await self._log.last("run")
+        self.ready = last is None or last.rev <= self._rev
+
+    def _gone(self) -> None:
+        """The server has forgotten the reader, as a restart makes it: a new one goes on from the last row."""
+        if self._restart is None or self._restart.done():
+            self._restart = asyncio.get_running_loop().create_task(self._again())
+
+    async def _again(self) -> None:
+        while True:
+            await asyncio.sleep(0.5)
+            try:
+                if self._pull is not None:
+                    await self._pull.stop()
+                self._flush()
+                await self._read_on()
+                return
+            except HocketError as fault:
+                logger.info("The index waits for the log: %s", fault.message)
+
+    def _take(self, delivery: Delivery) -> None:
+        assert self._pull is not None
+        self._pull.done()
+        self._batch.append(delivery)
+        if self._flushing is None:
+            self._flushing = asyncio.get_running_loop().call_soon(self._flush)
+        if delivery.pending == 0:
+            self.ready = True
+
+    def _flush(self) -> None:
+        self._flushing = None
+        batch, self._batch = self._batch, []
+        for delivery in batch:
+            if delivery.rev <= self._rev:
+                continue
+            try:
+                self._apply(delivery)
+            except (HocketError, ValueError, KeyError, TypeError):  # what it cannot fold must not stop the list
+                logger.exception("The index leaves out message %d", delivery.rev)
+            self._rev = delivery.rev
+        if batch:
+            self._db.execute("insert or replace into meta values ('rev', ?)", (str(self._rev),))
+            self._db.commit()
+        self._advanced.set()
+
+    def _apply(self, delivery: Delivery) -> None:
+        tenant, run_id, _ = parse_subject(delivery.subject)
+        row = self._db.execute("select state from runs where tenant = ? and id = ?", (tenant, run_id)).fetchone()
+        state = (load(row[0]) if row else None) or RunState()
+        for seq, event in decode(delivery.body):
+            state = fold(state, Entry(seq, _slim(event)))
+        self._db.execute(
+            "insert or replace into runs values (?, ?, ?, ?, ?, ?, ?, ?)",
+            (tenant, run_id, state.agent, state.thread_id, state.status.value, state.created_at_ms, delivery.rev,
+             dump(state)),
+        )  # fmt: skip
+
+
+def _slim(event: dict[str, object]) -> dict[str, object]:
+    """A start ask without what was sent with it: a list shows no messages and no state."""
+    return {**event, "input": {}} if event["type"] == ASK_START else event
+
+
+def _open(path: Path | None, created: str) -> sqlite3.Connection:
+    """The database of the log made at `created`; anything else under that name is replaced."""
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            held = _prepared(sqlite3.connect(path))
+            row = held.execute("select value from meta where name = 'log'").fetchone()
+            if row is None or row[0] == created:
+                return _signed(held, created)
+            held.close()
+        except sqlite3.DatabaseError:
+            logger.warning("The list index %s was damaged and is built anew", path)
+        for stale in path.parent.glob(path.name + "*"):
+            stale.unlink()
+    return _signed(_prepared(sqlite3.connect(path or ":memory:")), created)
+
+
+def _prepared(database: sqlite3.Connection) -> sqlite3.Connection:
+    database.execute("pragma journal_mode = wal")
+    database.execute("pragma synchronous = off")
+    database.executescript(_SCHEMA)
+    return database
+
+
+def _signed(database: sqlite3.Connection, created: str) -> sqlite3.Connection:
+    database.execute("insert or replace into meta values ('log', ?)", (created,))
+    database.commit()
+    return database

@@ -1,0 +1,367 @@
+"""The log on JetStream: compare-and-set append, ordered reading, the live copy, and small keyed values.
+
+One stream `RUNS` holds `run.<tenant>.<run>.<lane>`; JetStream republishes what it has committed to `live.>`.
+"""
+
+import asyncio
+import base64
+import itertools
+import logging
+from collections.abc import AsyncIterator, Callable
+from typing import Any, NamedTuple
+
+import nats.errors
+import orjson
+from nats.js.api import KeyValueConfig, RePublish, StorageType, StreamConfig
+from nats.js.errors import APIError, NotFoundError
+
+from protocol.errors import HocketError, Refused, TooLarge, Unavailable
+
+from .nats_server import Link, connect
+
+logger = logging.getLogger("hocket.log")
+
+STREAM = "RUNS"
+CHECKPOINTS = "CHECKPOINTS"
+THREADS = "THREADS"
+AGENTS = "AGENTS"
+
+_OVERHEAD_BYTES = 1024
+_REQUEST_SECONDS = 2.0
+_READ_MESSAGES = 256
+_READ_BYTES = 2 << 20
+_WRONG_SEQUENCE = 10071
+_STATUS_NO_RESPONDERS = b" 503"
+
+
+class WrongRevision(HocketError):
+    """Somebody else has appended to the run, or written the key, since `expected`: look again."""
+
+    code = "wrong_revision"
+
+
+class Stored(NamedTuple):
+    """A message of the log: one or more frames. `rev` is its place in the stream, growing along a run."""
+
+    rev: int
+    lane: str
+    body: bytes
+
+
+class Log:
+    """What the rest of hocket may rely on:
+
+    - `append` returns once the entries are on the server's disk (fsync: see HOCKET_SYNC_INTERVAL_S), or raises:
+      WrongRevision if the run has moved on, and then nothing was written; TooLarge; Unavailable after
+      `append_timeout_s` of trying. An append whose answer was lost is looked up, never repeated blindly: it is
+      written once.
+    - `read` yields a run's messages in the order of their append, without a hole.
+    - `listen` on a run's live copy is told every commit once, in order, while the connection holds. What is missed
+      in between must be read: `on_reconnect` tells when.
+    """
+
+    def __init__(self, append_timeout_s: float = 60.0) -> None:
+        self._append_timeout_s = append_timeout_s
+        self._replies: dict[bytes, Callable[[bytes, bytes], None]] = {}
+        self._numbers = itertools.count(1)
+        self._reconnect_listeners: list[Callable[[], None]] = []
+        self._link: Link
+
+    @classmethod
+    async def open(cls, url: str, name: str, append_timeout_s: float = 60.0, replicas: int = 1) -> "Log":
+        """Connects and creates what is missing. Raises Unavailable, or Refused if the server has no JetStream."""
+        log = cls(append_timeout_s)
+        log._link = await connect(url, name, log._reconnected, lambda: None)
+        log._inbox = log._link.new_inbox()
+        await log._link.listen(f"{log._inbox}.*", log._answered)
+        try:
+            await log._create(replicas)
+        except (APIError, nats.errors.Error, NotFoundError) as bad:
+            await log.close()
+            raise Refused(f"NATS at {url.rpartition('@')[2]} cannot hold the log: {bad}.") from bad
+        return log
+
+    _inbox: str
+
+    async def close(self) -> None:
+        await self._link.close()
+
+    @property
+    def connected(self) -> bool:
+        return bool(self._link.is_connected)
+
+    @property
+    def body_bytes_max(self) -> int:
+        """Largest body that one append can carry."""
+        return int(self._link.max_payload) - _OVERHEAD_BYTES
+
+    def on_reconnect(self, listener: Callable[[], None]) -> None:
+        self._reconnect_listeners.append(listener)
+
+    async def created(self) -> str:
+        """When the stream was made: another value means another log."""
+        info = orjson.loads(await self.request(f"$JS.API.STREAM.INFO.{STREAM}", b""))
+        return str(info.get("created", ""))
+
+    # ── append ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def append(self, run: str, lane: str, body: bytes, expected: int) -> int:
+        """Appends `body` to the run if its last revision is `expected` (0: it has none); returns the new one."""
+        return await self._put(STREAM, f"{run}.{lane}", f"{run}.>", body, expected)
+
+    async def _put(self, stream: str, subject: str, scope: str, body: bytes, expected: int) -> int:
+        if len(body) > self.body_bytes_max:
+            raise TooLarge(
+                f"{len(body)} bytes do not fit into one write of the log, which takes {self.body_bytes_max}."
+            )
+        headers = {
+            "Nats-Expected-Last-Subject-Sequence": str(expected),
+            "Nats-Expected-Last-Subject-Sequence-Subject": scope,
+        }
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._append_timeout_s
+        pause, tried, fault = 0.02, False, ""
+        while loop.time() < deadline:
+            try:
+                if tried:
+                    found = await self._next(stream, scope, expected + 1)
+                    if found is not None and found[0] == subject and found[1].body == body:
+                        return found[1].rev
+                    if found is not None:
+                        raise WrongRevision(f"{scope} is at {found[1].rev}, not at {expected}.")
+                answer = orjson.loads(await self.request(subject, body, headers))
+                error = answer.get("error")
+                if error is None:
+                    return int(answer["seq"])
+                fault = error.get("description", "")
+                if error.get("err_code") == _WRONG_SEQUENCE and not tried:
+                    raise WrongRevision(f"{scope}: {fault}")
+                if error.get("code") == 400 and error.get("err_code") != _WRONG_SEQUENCE:
+                    raise TooLarge(f"The log refuses the write: {fault}.")
+            except Unavailable as bad:
+                fault = bad.message
+            tried = True
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 1.0)
+        raise Unavailable(f"The log took no write for {self._append_timeout_s:g} s: {fault}")
+
+    # ── read ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def last(self, run: str, exact: bool = False) -> Stored | None:
+        """The newest message of a run. `exact` asks the leader; without it a replica may answer a little late."""
+        if exact:
+            found = await self._next(STREAM, f"{run}.>", None)
+            return found[1] if found else None
+        return await self._direct_last(STREAM, f"{run}.>")
+
+    async def read(self, run: str, after_rev: int = 0, up_to: int | None = None) -> AsyncIterator[list[Stored]]:
+        """The run's messages with a revision above `after_rev` (and at most `up_to`), in order, in batches."""
+        while up_to is None or after_rev < up_to:
+            batch, pending = await self._direct_batch(f"{run}.>", after_rev + 1)
+            kept = batch if up_to is None else [stored for stored in batch if stored.rev <= up_to]
+            if kept:
+                yield kept
+            if not pending or not batch:
+                return
+            after_rev = batch[-1].rev
+
+    async def first_after(self, run: str, rev: int) -> Stored | None:
+        """The run's first message with a revision above `rev`."""
+        batch, _ = await self._direct_batch(f"{run}.>", rev + 1, messages=1)
+        return batch[0] if batch else None
+
+    async def _next(self, stream: str, scope: str, rev: int | None) -> tuple[str, Stored] | None:
+        """From the leader: the first message of `scope` from `rev` on, or its last one."""
+        want = {"last_by_subj": scope} if rev is None else {"seq": rev, "next_by_subj": scope}
+        answer = orjson.loads(await self.request(f"$JS.API.STREAM.MSG.GET.{stream}", orjson.dumps(want)))
+        if "error" in answer:
+            if answer["error"].get("code") == 404:
+                return None
+            raise Unavailable(f"The log cannot be read: {answer['error'].get('description', '')}")
+        message = answer["message"]
+        subject = message["subject"]
+        body = base64.b64decode(message.get("data", ""))
+        return subject, Stored(message["seq"], subject.rpartition(".")[2], body)
+
+    async def _direct_last(self, stream: str, subject: str) -> Stored | None:
+        want = orjson.dumps({"last_by_subj": subject})
+        headers, body = await self._ask(f"$JS.API.DIRECT.GET.{stream}", want)
+        if _status(headers) == 404:
+            return None
+        return _stored(headers, body)
+
+    async def _direct_batch(self, scope: str, rev: int, messages: int = _READ_MESSAGES) -> tuple[list[Stored], bool]:
+        """Up to `messages` from `rev` on, and whether there are more."""
+        batch: list[Stored] = []
+        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        def take(headers: bytes, body: bytes) -> None:
+            status = _status(headers)
+            if status == 0:
+                batch.append(_stored(headers, body))
+            elif not done.done():
+                done.set_result(int(_header(headers, b"Nats-Num-Pending") or 0) if status == 204 else -status)
+
+        want = {"seq": rev, "next_by_subj": scope, "batch": messages, "max_bytes": _READ_BYTES}
+        token = await self._send(f"$JS.API.DIRECT.GET.{STREAM}", orjson.dumps(want), None, take)
+        try:
+            async with asyncio.timeout(_REQUEST_SECONDS * 5):
+                pending = await done
+        except TimeoutError:
+            raise Unavailable("The log did not answer a read.") from None
+        finally:
+            self._replies.pop(token, None)
+        if pending < 0 and pending != -404:
+            raise Unavailable(f"The log refused a read with status {-pending}.")
+        return batch, pending > 0
+
+    async def listen(self, run: str, heard: Callable[[Stored], None], lane: str = "*") -> Callable[[], Any]:
+        """Calls `heard` for every commit to the run (or to all that `run` matches) from now on, in order;
+        the answer is an async end. Raises Unavailable."""
+
+        def told(subject: bytes, _reply: bytes, body: bytes, headers: bytes) -> None:
+            heard(Stored(int(_header(headers, b"Nats-Sequence")), subject.rpartition(b".")[2].decode(), body))
+
+        live = f"live{run.removeprefix('run')}.{lane}"
+
+        end = await self._link.listen(live, told)
+        try:
+            await self._link.flush(timeout=5)
+        except nats.errors.Error as bad:
+            await end()
+            raise Unavailable("The log is away.") from bad
+        return end
+
+    # ── keyed values: buckets of JetStream's key-value layout, with the same compare-and-set ─────────────────────
+
+    async def get(self, bucket: str, key: str) -> Stored | None:
+        """The value of a key; its body is empty where the key was deleted."""
+        return await self._direct_last(f"KV_{bucket}", f"$KV.{bucket}.{key}")
+
+    async def put(self, bucket: str, key: str, value: bytes, expected: int | None = None) -> int:
+        """Writes a key, if its revision is `expected` where that is given (0: absent). Raises WrongRevision."""
+        subject = f"$KV.{bucket}.{key}"
+        if expected is not None:
+            return await self._put(f"KV_{bucket}", subject, subject, value, expected)
+        if len(value) > self.body_bytes_max:
+            raise TooLarge(f"{len(value)} bytes do not fit under one key, which takes {self.body_bytes_max}.")
+        answer = orjson.loads(await self.request(subject, value))
+        if "error" in answer:
+            raise Unavailable(f"The log takes no value: {answer['error'].get('description', '')}")
+        return int(answer["seq"])
+
+    async def keys(self, bucket: str) -> dict[str, bytes]:
+        """All values of a small bucket by key."""
+        store = await self._link.jetstream().key_value(bucket)
+        try:
+            names = await store.keys()
+            return {name: (await store.get(name)).value or b"" for name in names}
+        except NotFoundError:
+            return {}
+        except Exception as bad:
+            if type(bad).__name__ == "NoKeysError":
+                return {}
+            raise Unavailable(f"The bucket {bucket} cannot be read.") from bad
+
+    # ── requests ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def request(self, subject: str, body: bytes, headers: dict[str, str] | None = None) -> bytes:
+        """One answer. Raises Unavailable if there is none within two seconds, or nobody to give it."""
+        return (await self._ask(subject, body, headers))[1]
+
+    async def publish(self, subject: str, body: bytes = b"", reply: str = "") -> None:
+        """Without an answer and without a guarantee: acknowledgements of the queue, and pulls from it."""
+        try:
+            await self._link.publish(subject, body, reply)
+        except nats.errors.Error as bad:
+            raise Unavailable("The log is away.") from bad
+
+    async def subscribe(self, heard: Callable[[bytes, bytes, bytes, bytes], None]) -> tuple[str, Callable[[], Any]]:
+        """A fresh inbox whose messages go to `heard(subject, reply, body, headers)`, and its async end."""
+        inbox = self._link.new_inbox()
+        return inbox, await self._link.listen(inbox, heard)
+
+    async def _ask(self, subject: str, body: bytes, headers: dict[str, str] | None = None) -> tuple[bytes, bytes]:
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[tuple[bytes, bytes]] = loop.create_future()
+
+        def take(raw: bytes, data: bytes) -> None:
+            if not answer.done():
+                answer.set_result((raw, data))
+
+        token = await self._send(subject, body, headers, take)
+        timer = loop.call_later(_REQUEST_SECONDS, _give_up, answer)
+        try:
+            raw, data = await answer
+        finally:
+            timer.cancel()
+            self._replies.pop(token, None)
+        if raw and not data and _status(raw) == 503:
+            raise Unavailable("The log is away: nobody answers.")
+        return raw, data
+
+    async def _send(
+        self, subject: str, body: bytes, headers: dict[str, str] | None, take: Callable[[bytes, bytes], None]
+    ) -> bytes:
+        token = str(next(self._numbers))
+        self._replies[token.encode()] = take
+        try:
+            await self._link.publish(subject, body, f"{self._inbox}.{token}", headers)
+        except nats.errors.Error as bad:
+            self._replies.pop(token.encode(), None)
+            raise Unavailable(f"The log is away: {bad or type(bad).__name__}.") from bad
+        return token.encode()
+
+    def _answered(self, subject: bytes, _reply: bytes, data: bytes, headers: bytes) -> None:
+        take = self._replies.get(subject.rpartition(b".")[2])
+        if take is not None:
+            take(headers or b"", data)
+
+    def _reconnected(self) -> None:
+        for listener in self._reconnect_listeners:
+            listener()
+
+    async def _create(self, replicas: int) -> None:
+        jetstream = self._link.jetstream()
+        config = StreamConfig(
+            name=STREAM,
+            subjects=["run.>"],
+            storage=StorageType.FILE,
+            num_replicas=replicas,
+            allow_direct=True,
+            max_consumers=10_000,
+            republish=RePublish(src="run.>", dest="live.>"),
+        )
+        try:
+            await jetstream.stream_info(STREAM)
+        except NotFoundError:
+            await jetstream.add_stream(config)
+        for bucket in (CHECKPOINTS, THREADS, AGENTS):
+            try:
+                await jetstream.stream_info(f"KV_{bucket}")
+            except NotFoundError:
+                await jetstream.create_key_value(KeyValueConfig(bucket=bucket, direct=True, replicas=replicas))
+
+
+def _give_up(answer: "asyncio.Future[tuple[bytes, bytes]]") -> None:
+    if not answer.done():
+        answer.set_exception(Unavailable("The log did not answer in time."))
+
+
+def _status(headers: bytes) -> int:
+    """The status of a message that bears one in its header line, else 0."""
+    line = headers[8:12] if headers.startswith(b"NATS/1.0") else b""
+    return int(line) if line.strip().isdigit() else 0
+
+
+def _header(headers: bytes, name: bytes) -> bytes:
+    at = headers.find(b"\r\n" + name + b": ")
+    if at < 0:
+        return b""
+    start = at + len(name) + 4
+    return headers[start : headers.find(b"\r\n", start)].strip()
+
+
+def _stored(headers: bytes, body: bytes) -> Stored:
+    subject = _header(headers, b"Nats-Subject")
+    return Stored(int(_header(headers, b"Nats-Sequence")), subject.rpartition(b".")[2].decode(), body)

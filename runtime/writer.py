@@ -1,0 +1,159 @@
+"""What one leg says, on its way into the log: numbered, encoded, gathered, appended one message at a time."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from protocol.entries import encode, lane_of
+from protocol.errors import IllegalEvent, TooLarge
+
+from .gather import Gather
+from .log import Log
+
+PACK_EVENTS_MAX = 256
+PACK_BYTES_MAX = 256 << 10
+PENDING_EVENTS_MAX = 4 * PACK_EVENTS_MAX
+PENDING_BYTES_MAX = 4 * PACK_BYTES_MAX
+
+
+class _Said(NamedTuple):
+    seq: int
+    lane: str
+    frame: bytes
+
+
+class Writer:
+    """Appends the entries of one run from `seq` and `rev` on, in the order of `say`.
+
+    While an append is in flight, what is said gathers and becomes the next message. A failed append ends the
+    writer: `room` and `flush` then raise what it raised (WrongRevision, Unavailable, TooLarge), and nothing that
+    was said later is written.
+    """
+
+    def __init__(self, log: Log, run: str, seq: int, rev: int, gather: Gather, event_bytes_max: int) -> None:
+        self.seq = seq
+        self.rev = rev
+        self.bytes_said = 0
+        self._log, self._run, self._gather = log, run, gather
+        self._event_bytes_max = event_bytes_max
+        self._pending: deque[_Said] = deque()
+        self._pending_bytes = 0
+        self._wake: asyncio.Future[None] | None = None
+        self._drained: list[tuple[int, asyncio.Future[None]]] = []
+        self._failure: Exception | None = None
+        self._after: Callable[[int, int], None] | None = None
+        self._pump_task = asyncio.get_running_loop().create_task(self._pump())
+
+    def on_append(self, told: Callable[[int, int], None]) -> None:
+        """Calls `told(last seq of the message, revision before it)` after each append."""
+        self._after = told
+
+    def say(self, event: dict[str, Any]) -> None:
+        """Queues the next entry. Raises IllegalEvent if it is no JSON, TooLarge if it is over the limit."""
+        try:
+            frame = encode(self.seq + 1, event)
+        except (TypeError, ValueError) as bad:
+            raise IllegalEvent("event-json", f"{event.get('type')} cannot be written as JSON: {bad}") from bad
+        if len(frame) > self._event_bytes_max:
+            raise TooLarge(f"{event['type']} has {len(frame)} bytes; an event may have {self._event_bytes_max}.")
+        self.seq += 1
+        self.bytes_said += len(frame)
+        self._pending_bytes += len(frame)
+        self._pending.append(_Said(self.seq, lane_of(event), frame))
+        if self._wake is not None and not self._wake.done():
+            if len(self._pending) == 1:
+                self._gather.request(self._send)
+            elif len(self._pending) == PACK_EVENTS_MAX:
+                self._send()
+
+    @property
+    def full(self) -> bool:
+        """More is pending than may be: `room` must be awaited before more is said."""
+        return len(self._pending) >= PENDING_EVENTS_MAX or self._pending_bytes >= PENDING_BYTES_MAX
+
+    def check(self) -> None:
+        """Raises what ended the writer, if something has."""
+        if self._failure is not None:
+            raise self._failure
+
+    async def room(self) -> None:
+        """Returns once half of what is pending has been appended."""
+        pending = len(self._pending)
+        if pending:
+            await self._appended(self._pending[pending // 2].seq)
+        self.check()
+
+    async def flush(self) -> None:
+        """Returns once everything said is in the log."""
+        if self._pending and self._wake is not None:
+            self._send()
+        await self._appended(self.seq)
+
+    def stop(self) -> None:
+        """Ends the writer; what is pending is dropped."""
+        self._pump_task.cancel()
+
+    async def _appended(self, seq: int) -> None:
+        self.check()
+        if self._last_appended >= seq:
+            return
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._drained.append((seq, waiter))
+        await waiter
+
+    _last_appended = 0
+
+    def _send(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    async def _pump(self) -> None:
+        self._last_appended = self.seq
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                self._wake = loop.create_future()
+                if self._pending:
+                    self._gather.request(self._send)
+                await self._wake
+                self._wake = None
+                while self._pending:
+                    lane, body, last = self._take()
+                    before, self.rev = self.rev, await self._log.append(self._run, lane, body, self.rev)
+                    self._last_appended = last
+                    self._tell(before, last)
+                    if len(self._pending) < PACK_EVENTS_MAX:
+                        break
+        except Exception as fault:  # where the task ends: the leg hears of it at its next word
+            self._failure = fault
+            self._wake = None
+            for _, waiter in self._drained:
+                if not waiter.done():
+                    waiter.set_exception(fault)
+                    waiter.exception()
+
+    def _take(self) -> tuple[str, bytes, int]:
+        """The next message: frames of one lane, at most PACK_EVENTS_MAX and, unless one is larger, PACK_BYTES_MAX."""
+        pending = self._pending
+        last, lane, frame = pending.popleft()
+        frames, size = [frame], len(frame)
+        while pending and len(frames) < PACK_EVENTS_MAX:
+            said = pending[0]
+            if said.lane != lane or size + len(said.frame) > PACK_BYTES_MAX:
+                break
+            pending.popleft()
+            frames.append(said.frame)
+            size += len(said.frame)
+            last = said.seq
+        self._pending_bytes -= size
+        return lane, b"".join(frames), last
+
+    def _tell(self, before: int, last: int) -> None:
+        if self._after is not None:
+            self._after(last, before)
+        if self._drained:
+            for seq, waiter in self._drained:
+                if seq <= last and not waiter.done():
+                    waiter.set_result(None)
+            self._drained = [waiting for waiting in self._drained if waiting[0] > last]
