@@ -23,6 +23,7 @@ NOTE_HANDED_BACK = "hocket.handed_back"
 
 _LIFE = frozenset({"RUN_STARTED", "RUN_FINISHED", "RUN_ERROR"})
 _NOTES = frozenset({NOTE_ATTEMPT, NOTE_HANDED_BACK})
+_ALWAYS_FLOW = KNOWN - _LIFE - {"CUSTOM"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,8 @@ def note(name: str, at_ms: int, value: dict[str, Any]) -> dict[str, Any]:
 
 def lane_of(event: dict[str, Any]) -> Lane:
     kind = event["type"]
+    if kind in _ALWAYS_FLOW:
+        return "flow"
     if kind in _LIFE:
         return "life"
     if kind.startswith("ask."):

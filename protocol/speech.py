@@ -46,7 +46,7 @@ class Speech:
     def events(self, item: Any) -> list[Event]:
         """The events that `item` stands for. Raises IllegalEvent for what cannot be one."""
         if type(item) is str:
-            return self._say(item)
+            return self.say(item)
         event = as_event(item)
         if self._taken:
             event = self._renamed(event)
@@ -71,7 +71,8 @@ class Speech:
                 ended.append({"type": _END[part], field: part_id})
         return ended
 
-    def _say(self, delta: str) -> list[Event]:
+    def say(self, delta: str) -> list[Event]:
+        """The events of a delta of the assistant message."""
         said = self.pause() if self._chunk else []
         if self._text is None or ("text", self._text) not in self._state.open:
             self._text = self._new_id()

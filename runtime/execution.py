@@ -13,7 +13,6 @@ import contextlib
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -115,7 +114,7 @@ class Execution:
         self._writer = Writer(
             self._shop.log, self._run, self._state.seq, rev, self._shop.gather, settings.event_bytes_max
         )
-        self._writer.on_append(self._checkpoints.appended)
+        self._writer.on_append(self._appended)
         try:
             if not await self._claim():
                 return Outcome.DONE
@@ -164,11 +163,16 @@ class Execution:
             run = Run(given, self._state.attempt, self._cancelled, new_id)
             speech = Speech(self._state, new_id)
             async with asyncio.timeout(settings.run_seconds_max) as limit:
-                async with contextlib.aclosing(_items(self._agent, run)) as said:
+                async with contextlib.aclosing(self._agent.run(run)) as said:
                     async for item in said:
-                        end = await self._take(speech, item)
-                        if end is not None:
-                            break
+                        if type(item) is str:
+                            self._say(speech, item)
+                        else:
+                            end = self._take(speech, item)
+                            if end is not None:
+                                break
+                        if self._writer.full:
+                            await self._writer.room()
         except (WrongRevision, Unavailable):
             raise
         except TimeoutError as late:
@@ -189,14 +193,20 @@ class Execution:
         logger.error("Agent %s failed in run %s", self._agent.name, self._state.id, exc_info=fault)
         return error("AGENT_ERROR", f"The agent failed with {type(fault).__name__}.")
 
-    async def _take(self, speech: Speech, item: Any) -> dict[str, Any] | None:
+    def _say(self, speech: Speech, delta: str) -> None:
+        """The hot path: what is made of a delta is legal by construction, so its order is not checked again."""
+        at_ms = now_ms()
+        for event in speech.say(delta):
+            event["timestamp"] = at_ms
+            self._record(event)
+
+    def _take(self, speech: Speech, item: Any) -> dict[str, Any] | None:
         """Records what the agent said; returns the event by which it ended its leg, if it did."""
         if isinstance(item, list | tuple):
-            for one in item:
-                end = await self._take(speech, one)
-                if end is not None:
-                    return end
-            return None
+            ends = (self._take(speech, one) for one in item)
+            return next((end for end in ends if end is not None), None)
+        if type(item) is str:
+            return self._say(speech, item)
         at_ms = now_ms()
         for event in speech.events(item):
             kind = event.get("type")
@@ -208,14 +218,15 @@ class Execution:
             if "timestamp" not in event:
                 event = {**event, "timestamp": at_ms}
             self._record(event)
-        self._writer.check()
-        if self._writer.full:
-            await self._writer.room()
         return None
 
     def _record(self, event: dict[str, Any]) -> None:
         self._writer.say(event)
         self._state = fold(self._state, Entry(self._writer.seq, event))
+
+    def _appended(self, last_seq: int, rev_before: int) -> None:
+        """After each append. Between two words of the agent the state is whole, as far as it has spoken."""
+        self._checkpoints.appended(last_seq, rev_before)
         if self._checkpoints.due(self._writer.bytes_said):
             self._checkpoints.take(self._state, self._writer.bytes_said)
 
@@ -246,11 +257,6 @@ class Execution:
         if not over:
             logger.warning("Worker %s has lost run %s to another worker", self._shop.worker, self._run)
         return Outcome.DONE if over else Outcome.LOST
-
-
-async def _items(agent: Agent, run: Run) -> AsyncIterator[Any]:
-    async for item in agent.run(run):
-        yield item
 
 
 def _input(state: RunState, history: list[dict[str, Any]]) -> RunAgentInput:

@@ -50,16 +50,20 @@ class Writer:
         self._after = told
 
     def say(self, event: dict[str, Any]) -> None:
-        """Queues the next entry. Raises IllegalEvent if it is no JSON, TooLarge if it is over the limit."""
+        """Queues the next entry. Raises IllegalEvent if it is no JSON, TooLarge if it is over the limit, and what
+        ended the writer, if something has."""
+        if self._failure is not None:
+            raise self._failure
         try:
             frame = encode(self.seq + 1, event)
         except (TypeError, ValueError) as bad:
             raise IllegalEvent("event-json", f"{event.get('type')} cannot be written as JSON: {bad}") from bad
-        if len(frame) > self._event_bytes_max:
-            raise TooLarge(f"{event['type']} has {len(frame)} bytes; an event may have {self._event_bytes_max}.")
+        size = len(frame)
+        if size > self._event_bytes_max:
+            raise TooLarge(f"{event['type']} has {size} bytes; an event may have {self._event_bytes_max}.")
         self.seq += 1
-        self.bytes_said += len(frame)
-        self._pending_bytes += len(frame)
+        self.bytes_said += size
+        self._pending_bytes += size
         self._pending.append(_Said(self.seq, lane_of(event), frame))
         if self._wake is not None and not self._wake.done():
             if len(self._pending) == 1:
@@ -72,17 +76,11 @@ class Writer:
         """More is pending than may be: `room` must be awaited before more is said."""
         return len(self._pending) >= PENDING_EVENTS_MAX or self._pending_bytes >= PENDING_BYTES_MAX
 
-    def check(self) -> None:
-        """Raises what ended the writer, if something has."""
-        if self._failure is not None:
-            raise self._failure
-
     async def room(self) -> None:
         """Returns once half of what is pending has been appended."""
         pending = len(self._pending)
         if pending:
             await self._appended(self._pending[pending // 2].seq)
-        self.check()
 
     async def flush(self) -> None:
         """Returns once everything said is in the log."""
@@ -95,7 +93,8 @@ class Writer:
         self._pump_task.cancel()
 
     async def _appended(self, seq: int) -> None:
-        self.check()
+        if self._failure is not None:
+            raise self._failure
         if self._last_appended >= seq:
             return
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -11,7 +11,7 @@ guarantees in return:
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -100,7 +100,7 @@ class Agent(Protocol):
     name: str
     options: Options
 
-    def run(self, run: Run) -> AsyncIterator[Any]:
+    def run(self, run: Run) -> AsyncGenerator[Any, None]:
         """What the agent says, item by item."""
         ...
 

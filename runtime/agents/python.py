@@ -5,7 +5,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,15 @@ class PythonAgent:
         except (ValidationError, TypeError) as bad:
             raise Refused(f"Agent {name} declares in its attribute 'hocket' what cannot be used: {bad}") from None
 
-    async def run(self, run: Run) -> AsyncIterator[Any]:
+    def run(self, run: Run) -> AsyncGenerator[Any, None]:
+        """What the callable says. An async generator is handed on as it is: each layer costs every event."""
         if inspect.isasyncgenfunction(self._call):
-            said = self._call(run)
-        elif inspect.iscoroutinefunction(self._call):
+            said: AsyncGenerator[Any, None] = self._call(run)
+            return said
+        return self._said(run)
+
+    async def _said(self, run: Run) -> AsyncGenerator[Any, None]:
+        if inspect.iscoroutinefunction(self._call):
             said = await self._call(run)
         else:
             said = await asyncio.to_thread(self._call, run)
@@ -54,7 +59,7 @@ class PythonAgent:
             yield said
 
 
-async def _stepped(said: Generator[Any, None, Any], run: Run) -> AsyncIterator[Any]:
+async def _stepped(said: Generator[Any, None, Any], run: Run) -> AsyncGenerator[Any, None]:
     """A plain generator, one step at a time in a thread."""
     end = object()
     try:

@@ -1,0 +1,106 @@
+"""What is measured: a fresh `hocket dev` and the reference server, each a process tree with its CPU and memory."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+_HERE = Path(__file__).parent
+_START_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A running server. `pid` is its root process; of hocket that is the gateway, its children the rest."""
+
+    url: str
+    pid: int
+
+    def cpu_s(self, gateway_only: bool = False) -> float:
+        """User and system CPU seconds used so far, of all its processes or of the gateway alone."""
+        return sum(sum(process.cpu_times()[:2]) for process in self._processes(gateway_only))
+
+    def split(self) -> dict[str, float]:
+        """CPU seconds by process: gateway, nats-server, worker."""
+        told: dict[str, float] = {}
+        for process in self._processes(False):
+            line = " ".join(process.cmdline())
+            name = "nats" if "nats-server" in line else "worker" if " worker" in line else "gateway"
+            told[name] = told.get(name, 0.0) + sum(process.cpu_times()[:2])
+        return told
+
+    def rss_kb(self) -> float:
+        """Resident memory of the gateway."""
+        return float(psutil.Process(self.pid).memory_info().rss) / 1024
+
+    def _processes(self, gateway_only: bool) -> list[psutil.Process]:
+        root = psutil.Process(self.pid)
+        return [root] if gateway_only else [root, *root.children(recursive=True)]
+
+
+@contextlib.asynccontextmanager
+async def hocket(**environ: str) -> AsyncIterator[Ground]:
+    """A fresh hocket with the bench's agents."""
+    with tempfile.TemporaryDirectory() as folder:
+        ready = Path(folder) / "ready.json"
+        named = [f"--agent={name}={_HERE / 'agents.py'}:{name}" for name in ("burst", "paced", "silent")]
+        command = [str(Path(sys.executable).parent / "hocket"), "dev", "--port=0", f"--data={folder}/data"]
+        process = subprocess.Popen(
+            [*command, f"--ready-file={ready}", *named],
+            stdout=subprocess.DEVNULL,
+            stderr=sys.stderr,
+            env={**os.environ, "HOCKET_LOG_LEVEL": "error", **environ},
+        )
+        async with _ended(process):
+            await _until(ready.exists, process)
+            told = json.loads(ready.read_text())
+            yield Ground(told["url"], told["pid"])
+
+
+@contextlib.asynccontextmanager
+async def reference() -> AsyncIterator[Ground]:
+    """AG-UI's reference style, in one process."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen([sys.executable, str(_HERE / "reference.py"), str(port)])
+
+    def listens() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    async with _ended(process):
+        await _until(listens, process)
+        yield Ground(f"http://127.0.0.1:{port}", process.pid)
+
+
+@contextlib.asynccontextmanager
+async def _ended(process: "subprocess.Popen[bytes]") -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.to_thread(process.wait, 10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+async def _until(holds: object, process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    assert callable(holds)
+    while not holds():
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise SystemExit("A server under measurement did not start.")
+        await asyncio.sleep(0.02)
