@@ -65,6 +65,10 @@ class EmbeddedServer:
     def pid(self) -> int:
         return self._process.pid if self._process is not None else 0
 
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     async def start(self, port: int = -1) -> str:
         """The URL to connect to. `port` -1 picks a free one."""
         binary = find_binary()
@@ -80,7 +84,7 @@ class EmbeddedServer:
             stale.unlink(missing_ok=True)
         log = (self.folder / "nats.log").open("ab")
         self._process = subprocess.Popen(
-            [binary, "-c", str(config)], stdout=log, stderr=log, start_new_session=True, preexec_fn=_die_with_parent
+            [binary, "-c", str(config)], stdout=log, stderr=log, start_new_session=True, preexec_fn=die_with_parent
         )
         log.close()
         self.url = await self._wait_ready()
@@ -143,10 +147,10 @@ def _lock(path: Path) -> int:
     return handle
 
 
-def _die_with_parent() -> None:
-    """In the child, before it becomes nats-server: PR_SET_PDEATHSIG, so that a killed hocket leaves no server."""
+def die_with_parent(sent: int = signal.SIGTERM) -> None:
+    """In a child, before it becomes its program: PR_SET_PDEATHSIG, so that a killed hocket leaves no children."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(1, sent)
 
 
 def _last_error(log: Path) -> str:

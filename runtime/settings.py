@@ -62,3 +62,8 @@ def load(environ: Mapping[str, str] | None = None, **flags: Any) -> Settings:
             for fault in bad.errors()
         ]
         raise Invalid(" ".join(told)) from None
+
+
+def inherited(**settings: str) -> dict[str, str]:
+    """The environment of a child process: this one's own, with these settings written over it."""
+    return {**os.environ, **{PREFIX + name.upper(): value for name, value in settings.items()}}

@@ -1,0 +1,121 @@
+"""What the commands `run`, `tail` and `runs` need of a gateway: HTTP to its REST face, and back after a break."""
+
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Self
+
+import httpx
+import orjson
+
+from protocol import sse
+from protocol.errors import HocketError, NotFound, Unavailable
+
+TERMINAL = ("completed", "failed", "cancelled")
+_TIMEOUT = httpx.Timeout(15.0, read=60.0)
+_PAUSE_SECONDS_MIN = 0.1
+_PAUSE_SECONDS_MAX = 2.0
+_AWAY_SECONDS_MAX = 60.0
+
+
+class Told(NamedTuple):
+    """One entry of a run as the gateway tells it. `name` is None for an AG-UI event, else ask or unknown."""
+
+    seq: int
+    name: str | None
+    event: dict[str, Any]
+
+
+class Client:
+    """One gateway. Every method raises NotFound, HocketError with the gateway's own words, or Unavailable."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url.rstrip("/")
+        self._away = f"No hocket answers at {self._url}: start one with `hocket dev`, or name it with --url."
+        try:
+            self._http = httpx.Client(base_url=self._url, timeout=_TIMEOUT)
+        except httpx.InvalidURL as bad:
+            raise HocketError(f"{url!r} is not the URL of a gateway: {bad}.") from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def start(self, agent: str, text: str, thread_id: str | None) -> dict[str, Any]:
+        """Starts a run. Its id is made here, so that asking again could not start a second one."""
+        want = {"agent": agent, "input": text, "run_id": str(uuid.uuid4())}
+        return self._json("POST", "/v1/runs", json=want | ({"thread_id": thread_id} if thread_id else {}))
+
+    def run(self, run_id: str) -> dict[str, Any]:
+        return self._json("GET", f"/v1/runs/{_quoted(run_id)}")
+
+    def runs(self, **query: str | int | None) -> list[dict[str, Any]]:
+        """The newest runs first."""
+        page = self._json("GET", "/v1/runs", params={name: value for name, value in query.items() if value is not None})
+        found: list[dict[str, Any]] = page["data"]
+        return found
+
+    def events(self, run_id: str, after_seq: int) -> Iterator[Told]:
+        """Every entry after `after_seq` once, in order, until the run has ended; a lost connection is made again."""
+        away_at, pause = time.monotonic(), _PAUSE_SECONDS_MIN
+        once = False
+        while True:
+            try:
+                for told in self._stream(run_id, after_seq):
+                    once, away_at, pause = True, time.monotonic(), _PAUSE_SECONDS_MIN
+                    if told.seq > after_seq:
+                        after_seq = told.seq
+                        yield told
+                run = self.run(run_id)
+                if run["status"] in TERMINAL and run["seq"] <= after_seq:
+                    return
+                once = True
+            except (httpx.TransportError, Unavailable) as away:
+                if not once or time.monotonic() - away_at > _AWAY_SECONDS_MAX:
+                    raise Unavailable(self._away) from away
+            time.sleep(pause)
+            pause = min(pause * 2, _PAUSE_SECONDS_MAX)
+
+    def _stream(self, run_id: str, after_seq: int) -> Iterator[Told]:
+        headers = {"accept": "text/event-stream", "last-event-id": str(after_seq)}
+        decoder = sse.Decoder()
+        with self._http.stream("GET", f"/v1/runs/{_quoted(run_id)}/events", headers=headers) as response:
+            if response.status_code != 200:
+                response.read()
+                raise _refusal(response)
+            for piece in response.iter_bytes():
+                for found in decoder.feed(piece):
+                    if found.seq is not None:
+                        yield Told(found.seq, found.name, orjson.loads(found.data))
+
+    def _json(self, method: str, path: str, **request: Any) -> dict[str, Any]:
+        try:
+            response = self._http.request(method, path, **request)
+        except (httpx.TransportError, httpx.InvalidURL) as away:
+            raise Unavailable(self._away) from away
+        if not response.is_success:
+            raise _refusal(response)
+        try:
+            answer = orjson.loads(response.content)
+        except orjson.JSONDecodeError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise HocketError(f"What answers at {self._url} is not hocket: name the gateway with --url.")
+        return answer
+
+
+def _refusal(response: httpx.Response) -> HocketError:
+    """The gateway's own sentence, as far as it gave one."""
+    try:
+        told = str(orjson.loads(response.content)["detail"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        told = f"{response.request.url} answered with status {response.status_code}: is --url that of a hocket?"
+    if response.status_code == 404:
+        return NotFound(told)
+    return Unavailable(told) if response.status_code >= 500 else HocketError(told)
+
+
+def _quoted(run_id: str) -> str:
+    return httpx.URL("/").copy_with(path=f"/{run_id}").raw_path[1:].decode().replace("?", "%3F")

@@ -1,0 +1,85 @@
+"""What a process of hocket can be: a gateway, or a worker, each on a NATS that is there already."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+
+from protocol.errors import Refused, Unavailable
+from runtime.agents.contract import Agents
+from runtime.log import Log
+from runtime.settings import Settings
+from runtime.worker import Worker
+
+from .app import Gateway, open_gateway
+from .auth import check_bind
+from .server import Server, bind
+from .stop import stop_signals
+
+_STOP_SECONDS = 10.0
+
+
+def listen(settings: Settings) -> socket.socket:
+    """The gateway's socket. Raises Refused if the address may not or cannot be had."""
+    check_bind(settings.host)
+    return bind(settings.host, settings.port)
+
+
+def url_of(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+@contextlib.asynccontextmanager
+async def serving(settings: Settings, nats_url: str, listening: socket.socket) -> AsyncIterator[tuple[Gateway, Server]]:
+    """A gateway that serves; on the way out its streams get their last comment and its requests their time."""
+    async with open_gateway(settings, nats_url) as gateway:
+        server = Server(gateway)
+        task = asyncio.create_task(server._serve([listening]))
+        try:
+            yield gateway, server
+        finally:
+            server.stop()
+            await task
+
+
+def nats_url_of(settings: Settings) -> str:
+    """The NATS to use. Raises Refused where none is named."""
+    if settings.nats_url is None:
+        raise Refused("HOCKET_NATS_URL is not set: name the NATS to use, or start all in one with `hocket dev`.")
+    return settings.nats_url
+
+
+@contextlib.contextmanager
+def _advised() -> Iterator[None]:
+    """Tells what to do about a NATS that cannot be reached."""
+    try:
+        yield
+    except Unavailable as away:
+        raise Unavailable(f"{away.message.rstrip('.')}: start it, or correct HOCKET_NATS_URL.") from away
+
+
+async def run_gateway(settings: Settings, ready: Callable[[str], None]) -> None:
+    """A gateway until a signal stops it; `ready` is told its URL."""
+    nats_url = nats_url_of(settings)
+    with contextlib.closing(listen(settings)) as listening, stop_signals() as stop:
+        url = url_of(listening)
+        async with contextlib.AsyncExitStack() as stack:
+            with _advised():
+                await stack.enter_async_context(serving(settings, nats_url, listening))
+            ready(url)
+            await stop.wait()
+
+
+async def run_worker(settings: Settings, agents: Agents, ready: Callable[[str], None]) -> None:
+    """A worker until a signal stops it, and then its legs are handed back; `ready` is told its name."""
+    nats_url = nats_url_of(settings)
+    with stop_signals() as stop:
+        with _advised():
+            log = await Log.open(nats_url, "hocket-worker", settings.append_timeout_s, settings.replicas)
+            worker = Worker(log, agents, settings)
+            await worker.start()
+        ready(worker.name)
+        await stop.wait()
+        await worker.stop(_STOP_SECONDS)
+        await log.close()
