@@ -16,6 +16,8 @@ from runtime.log import Log
 from runtime.settings import Settings
 
 from .agui import AgUi
+from .agui_stream import AgUiStreams
+from .copilotkit import CopilotKit
 from .errors import HANDLERS
 from .stream import Streams
 
@@ -55,7 +57,9 @@ async def open_gateway(settings: Settings, nats_url: str) -> AsyncIterator[Gatew
 
 def build_app(engine: Engine, streams: Streams, settings: Settings) -> Starlette:
     """Every face under its paths."""
-    agui = AgUi(engine, streams, settings.body_bytes_max)
+    runs = AgUiStreams(engine, streams)
+    agui = AgUi(runs, settings.body_bytes_max)
+    copilotkit = CopilotKit(engine, runs, settings.body_bytes_max)
 
     async def healthz(_: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -64,7 +68,7 @@ def build_app(engine: Engine, streams: Streams, settings: Settings) -> Starlette
         ready = engine.ready
         return JSONResponse({"status": "ready" if ready else "not ready"}, 200 if ready else 503)
 
-    routes = [*agui.routes(), Route("/healthz", healthz), Route("/readyz", readyz)]
+    routes = [*agui.routes(), *copilotkit.routes(), Route("/healthz", healthz), Route("/readyz", readyz)]
     return Starlette(routes=routes, exception_handlers=HANDLERS)
 
 

@@ -32,7 +32,11 @@ async def read_body(request: Request, bytes_max: int) -> bytes:
 
 async def read_json(request: Request, bytes_max: int) -> Any:
     """The body as JSON. Raises TooLarge, MalformedJson."""
-    body = await read_body(request, bytes_max)
+    return loads(await read_body(request, bytes_max))
+
+
+def loads(body: bytes) -> Any:
+    """Raises MalformedJson."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as bad:

@@ -133,7 +133,7 @@ class EventStream:
                     await asyncio.sleep(0)
                     if watch.done():
                         return
-                elif self._follow.ended:
+                elif self._follow.over(self._leg_only):
                     self._over = True
                 elif not self._follow.behind:
                     break
@@ -165,9 +165,9 @@ class EventStream:
                 if self._follow.behind:  # fallen out of the cache: read the log, then go on
                     self._stalled_at = asyncio.get_running_loop().time()
                     self._streams.spawn(self._catch_up())
-                elif self._follow.ended:
-                    self._drive(b"", False)
+                elif self._follow.over(self._leg_only):
                     self._over = True
+                    self._drive(b"", False)
                 return
             body = self._body(chunks)
             if body or self._over:

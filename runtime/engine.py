@@ -17,7 +17,7 @@ import orjson
 
 from protocol.entries import ASK_CANCEL, ASK_START, Principal, ask, encode
 from protocol.errors import AgentNotFound, RunMismatch, RunNotFound, ThreadBusy, TooLarge
-from protocol.messages import REF
+from protocol.messages import REF, resolve
 from protocol.state import RunState
 from protocol.subjects import check_id, encode_token, run_subject
 
@@ -194,7 +194,14 @@ class Engine:
 
     async def transcript(self, run_id: str, by: Principal) -> list[dict[str, Any]]:
         """The run's messages in AG-UI's wire form, with its thread's history in front. Raises RunNotFound."""
-        return await threads.transcript(self._log, await self.state(run_id, by))
+        return (await self.snapshot(run_id, by))[1]
+
+    async def snapshot(self, run_id: str, by: Principal) -> tuple[RunState, list[dict[str, Any]]]:
+        """The run and its transcript as of the same entry. Raises RunNotFound."""
+        state = await self.state(run_id, by)
+        history = await threads.history(self._log, by.tenant, state.previous)
+        state = await self.state(run_id, by)  # last, and nothing awaited after it: the run goes on meanwhile
+        return state, resolve(state.messages, history)
 
     async def thread_messages(self, thread_id: str, by: Principal) -> list[dict[str, Any]] | None:
         """The whole history of a thread, None if there is no such thread."""

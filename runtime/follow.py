@@ -14,6 +14,8 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from typing import Any, NamedTuple
 
+import orjson
+
 from protocol import sse
 from protocol.errors import HocketError, RunNotFound, Unavailable
 
@@ -41,8 +43,17 @@ def chunk(stored: Stored) -> Chunk:
     first = sse.first_seq(stored.body)
     ends = ""
     if stored.lane == "life" and any(mark in stored.body for mark in _END_MARKS):
-        ends = "leg" if b'"outcome":{"type":"interrupt"' in stored.body else "run"
+        ends = _ended(stored.body)
     return Chunk(first, first + sse.frame_count(stored.body) - 1, stored.lane, stored.body, stored.rev, ends)
+
+
+def _ended(body: bytes) -> str:
+    """Read from the event itself: what an agent finishes with may hold anything, in any order."""
+    *_, last = sse.split(body)
+    event = orjson.loads(last.data)
+    if event["type"] not in ("RUN_FINISHED", "RUN_ERROR"):
+        return ""
+    return "leg" if (event.get("outcome") or {}).get("type") == "interrupt" else "run"
 
 
 class ChunkCache:
@@ -77,7 +88,7 @@ class Tail:
     def __init__(self, log: Log, cache: ChunkCache, run: str) -> None:
         self.run = run
         self.head = 0
-        self.ended = False
+        self.ends = ""
         self.followers: dict[int, Callable[[], None]] = {}
         self.refills = 0
         self._log, self._cache = log, cache
@@ -85,6 +96,10 @@ class Tail:
         self._ahead: list[Stored] | None = []
         self._refilling: asyncio.Task[None] | None = None
         self._end: Callable[[], Any] | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.ends == "run"
 
     async def open(self) -> None:
         """Raises RunNotFound, Unavailable."""
@@ -147,13 +162,12 @@ class Tail:
 
     def _take_head(self, last: Stored) -> None:
         piece = chunk(last)
-        self.head, self._head_rev, self.ended = piece.last, piece.rev, piece.ends == "run"
+        self.head, self._head_rev, self.ends = piece.last, piece.rev, piece.ends
         self._cache.put(self.run, piece)
 
     def _take(self, piece: Chunk) -> None:
         self._cache.put(self.run, piece)
-        self.head, self._head_rev = piece.last, piece.rev
-        self.ended = piece.ends == "run"
+        self.head, self._head_rev, self.ends = piece.last, piece.rev, piece.ends
         for told in list(self.followers.values()):
             told()
 
@@ -273,6 +287,12 @@ class Follow:
     @property
     def head(self) -> int:
         return self._tail.head
+
+    def over(self, leg_only: bool) -> bool:
+        """Nothing will come after the cursor: the run has ended, or its present leg has if only that is asked for."""
+        if self.ended:
+            return True
+        return self.cursor >= self._tail.head and (self._tail.ended or (leg_only and self._tail.ends == "leg"))
 
     def ready(self, bytes_max: int = SEND_BYTES_MAX) -> list[Chunk]:
         """What the cache holds right after the cursor, up to about `bytes_max`; the cursor moves behind it."""

@@ -1,0 +1,229 @@
+"""The agents under test: plain callables that know nothing of what serves them.
+
+One worker must serve them all. An agent that waits does so at a gate, which a run of `release` opens; so a test
+decides, over HTTP alone, how far another run has got. What an agent should do beyond its name stands in the run's
+`forwardedProps`.
+"""
+
+import asyncio
+import json
+import sys
+from types import ModuleType
+from typing import Any
+
+WAIT_SECONDS = 30.0
+
+_gates: dict[str, asyncio.Event] = sys.modules.setdefault("conformance_gates", ModuleType("conformance_gates")).__dict__
+"""Shared by all agents of this file, though each may be loaded from it separately."""
+
+
+def _asked(run: Any, name: str, default: Any = None) -> Any:
+    given = run.input.forwarded_props
+    return given.get(name, default) if isinstance(given, dict) else default
+
+
+def _text_of(run: Any) -> str:
+    said = [message for message in run.input.messages if message.role == "user"]
+    return str(said[-1].content) if said else ""
+
+
+async def _gate(name: str) -> None:
+    """Waits until `release` is run with that name."""
+    await asyncio.wait_for(_gates.setdefault(name, asyncio.Event()).wait(), WAIT_SECONDS)
+
+
+async def release(run: Any) -> Any:
+    """Opens the gate that the user's message names."""
+    _gates.setdefault(_text_of(run), asyncio.Event()).set()
+    yield "released"
+
+
+def _text(message_id: str, *deltas: str, **more: Any) -> list[dict[str, Any]]:
+    return [
+        {"type": "TEXT_MESSAGE_START", "messageId": message_id, "role": "assistant", **more},
+        *({"type": "TEXT_MESSAGE_CONTENT", "messageId": message_id, "delta": delta, **more} for delta in deltas),
+        {"type": "TEXT_MESSAGE_END", "messageId": message_id, **more},
+    ]
+
+
+async def plain(run: Any) -> Any:
+    """Says its user's words back, in text deltas."""
+    yield "You said: "
+    yield _text_of(run)
+    yield ". Übung, 日本語, 🎶"
+
+
+def everything(run: Any) -> Any:
+    """Everything that AG-UI has, interleaved."""
+    n = run.input.run_id
+    yield {"type": "STATE_SNAPSHOT", "snapshot": {"count": 1, "list": ["a"], "none": None}}
+    yield {"type": "STEP_STARTED", "stepName": "think"}
+    yield {"type": "REASONING_START", "messageId": f"{n}-span"}
+    yield {"type": "REASONING_MESSAGE_START", "messageId": f"{n}-why", "role": "reasoning"}
+    yield {"type": "REASONING_MESSAGE_CONTENT", "messageId": f"{n}-why", "delta": "Because "}
+    yield {"type": "TEXT_MESSAGE_START", "messageId": f"{n}-text", "role": "assistant", "metadata": {"app": {"k": 1}}}
+    yield {"type": "TEXT_MESSAGE_CONTENT", "messageId": f"{n}-text", "delta": "Look"}
+    yield {"type": "REASONING_MESSAGE_CONTENT", "messageId": f"{n}-why", "delta": "of that."}
+    yield {"type": "TOOL_CALL_START", "toolCallId": f"{n}-call", "toolCallName": "find",
+           "parentMessageId": f"{n}-text"}  # fmt: skip
+    yield {"type": "TOOL_CALL_ARGS", "toolCallId": f"{n}-call", "delta": '{"q":'}
+    yield {"type": "TEXT_MESSAGE_CONTENT", "messageId": f"{n}-text", "delta": "ing."}
+    yield {"type": "TOOL_CALL_ARGS", "toolCallId": f"{n}-call", "delta": '"x"}'}
+    yield {"type": "REASONING_MESSAGE_END", "messageId": f"{n}-why"}
+    yield {"type": "REASONING_END", "messageId": f"{n}-span"}
+    yield {"type": "STEP_FINISHED", "stepName": "think"}
+    yield {"type": "TOOL_CALL_END", "toolCallId": f"{n}-call"}
+    yield {"type": "TEXT_MESSAGE_END", "messageId": f"{n}-text"}
+    yield {"type": "TOOL_CALL_RESULT", "messageId": f"{n}-result", "toolCallId": f"{n}-call", "role": "tool",
+           "content": "found"}  # fmt: skip
+    yield {"type": "STATE_DELTA", "delta": [{"op": "replace", "path": "/count", "value": 2},
+                                            {"op": "add", "path": "/list/-", "value": "b"}]}  # fmt: skip
+    yield {"type": "ACTIVITY_SNAPSHOT", "messageId": f"{n}-plan", "activityType": "PLAN", "content": {"todo": ["one"]}}
+    yield {"type": "ACTIVITY_DELTA", "messageId": f"{n}-plan", "activityType": "PLAN",
+           "patch": [{"op": "add", "path": "/todo/-", "value": "two"}]}  # fmt: skip
+    yield {"type": "SUBAGENT_STARTED", "subagentRunId": f"{n}-sub", "name": "helper"}
+    yield _text(f"{n}-subtext", "From ", "below.", subagentRunId=f"{n}-sub")
+    yield {"type": "SUBAGENT_FINISHED", "subagentRunId": f"{n}-sub"}
+    yield {"type": "CUSTOM", "name": "note", "value": None}
+    yield {"type": "RAW", "event": {"any": ["thing"]}, "source": "elsewhere"}
+    yield {"type": "REASONING_ENCRYPTED_VALUE", "subtype": "message", "entityId": f"{n}-why", "encryptedValue": "xyz"}
+    yield _text(f"{n}-end", "Done.")
+
+
+_OPEN: dict[str, Any] = {
+    "text": lambda n: (
+        [{"type": "TEXT_MESSAGE_START", "messageId": f"{n}-t", "role": "assistant"},
+         {"type": "TEXT_MESSAGE_CONTENT", "messageId": f"{n}-t", "delta": "Hel"}],
+        [{"type": "TEXT_MESSAGE_CONTENT", "messageId": f"{n}-t", "delta": "lo"},
+         {"type": "TEXT_MESSAGE_END", "messageId": f"{n}-t"}],
+    ),
+    "tool": lambda n: (
+        [{"type": "TOOL_CALL_START", "toolCallId": f"{n}-c", "toolCallName": "find"},
+         {"type": "TOOL_CALL_ARGS", "toolCallId": f"{n}-c", "delta": '{"a":'}],
+        [{"type": "TOOL_CALL_ARGS", "toolCallId": f"{n}-c", "delta": "1}"},
+         {"type": "TOOL_CALL_END", "toolCallId": f"{n}-c"},
+         {"type": "TOOL_CALL_RESULT", "messageId": f"{n}-r", "toolCallId": f"{n}-c", "role": "tool", "content": "ok"}],
+    ),
+    "reasoning": lambda n: (
+        [{"type": "REASONING_START", "messageId": f"{n}-s"},
+         {"type": "REASONING_MESSAGE_START", "messageId": f"{n}-w", "role": "reasoning"},
+         {"type": "REASONING_MESSAGE_CONTENT", "messageId": f"{n}-w", "delta": "thi"}],
+        [{"type": "REASONING_MESSAGE_CONTENT", "messageId": f"{n}-w", "delta": "nk"},
+         {"type": "REASONING_MESSAGE_END", "messageId": f"{n}-w"},
+         {"type": "REASONING_END", "messageId": f"{n}-s"}],
+    ),
+    "step": lambda n: (
+        [{"type": "STEP_STARTED", "stepName": "work"}],
+        [{"type": "STEP_FINISHED", "stepName": "work"}],
+    ),
+    "state": lambda n: (
+        [{"type": "STATE_SNAPSHOT", "snapshot": {"n": 1}}],
+        [{"type": "STATE_DELTA", "delta": [{"op": "replace", "path": "/n", "value": 2}]}],
+    ),
+    "activity": lambda n: (
+        [{"type": "ACTIVITY_SNAPSHOT", "messageId": f"{n}-a", "activityType": "PLAN", "content": {"done": []}}],
+        [{"type": "ACTIVITY_DELTA", "messageId": f"{n}-a", "activityType": "PLAN",
+          "patch": [{"op": "add", "path": "/done/-", "value": 1}]}],
+    ),
+    "subagent": lambda n: (
+        [{"type": "SUBAGENT_STARTED", "subagentRunId": f"{n}-sub", "name": "helper"},
+         {"type": "STEP_STARTED", "stepName": "below", "subagentRunId": f"{n}-sub"},
+         {"type": "TEXT_MESSAGE_START", "messageId": f"{n}-st", "role": "assistant", "subagentRunId": f"{n}-sub"},
+         {"type": "TEXT_MESSAGE_CONTENT", "messageId": f"{n}-st", "delta": "un", "subagentRunId": f"{n}-sub"}],
+        [{"type": "TEXT_MESSAGE_CONTENT", "messageId": f"{n}-st", "delta": "der", "subagentRunId": f"{n}-sub"},
+         {"type": "TEXT_MESSAGE_END", "messageId": f"{n}-st", "subagentRunId": f"{n}-sub"},
+         {"type": "STEP_FINISHED", "stepName": "below", "subagentRunId": f"{n}-sub"},
+         {"type": "SUBAGENT_FINISHED", "subagentRunId": f"{n}-sub"}],
+    ),
+}  # fmt: skip
+
+
+async def held(run: Any) -> Any:
+    """Stops at the gate `forwardedProps.gate` with each part of `forwardedProps.open` half told, then ends them."""
+    halves = [_OPEN[kind](run.input.run_id) for kind in _asked(run, "open", ["text"])]
+    for before, _ in halves:
+        yield before
+    yield {"type": "CUSTOM", "name": "at-the-gate", "value": _asked(run, "gate")}
+    await _gate(_asked(run, "gate"))
+    for _, after in halves:
+        yield after
+    yield _text(f"{run.input.run_id}-last", "The end.")
+
+
+async def silent_at_first(run: Any) -> Any:
+    """Says nothing at all before the gate is open."""
+    await _gate(_asked(run, "gate"))
+    yield "At last."
+
+
+async def raising(run: Any) -> Any:
+    """Raises in mid-message, with a secret in the exception's text."""
+    yield "So far so "
+    raise RuntimeError("password=hunter2")
+
+
+async def rubbish(run: Any) -> Any:
+    """Yields what the user's message holds as JSON: anything."""
+    yield {"type": "TEXT_MESSAGE_START", "messageId": f"{run.input.run_id}-m", "role": "assistant"}
+    yield json.loads(_text_of(run))
+    yield {"type": "TEXT_MESSAGE_END", "messageId": f"{run.input.run_id}-m"}
+
+
+async def interrupting(run: Any) -> Any:
+    """Asks for a decision and waits for it."""
+    n = run.input.run_id
+    yield [
+        {"type": "TOOL_CALL_START", "toolCallId": f"{n}-c", "toolCallName": "send"},
+        {"type": "TOOL_CALL_ARGS", "toolCallId": f"{n}-c", "delta": '{"to":"you"}'},
+        {"type": "TOOL_CALL_END", "toolCallId": f"{n}-c"},
+    ]
+    asked = {"id": f"{n}-i", "reason": "tool_call", "toolCallId": f"{n}-c", "message": "Send it?"}
+    yield {"type": "RUN_FINISHED", "outcome": {"interrupts": [asked], "type": "interrupt"}}
+
+
+async def large(run: Any) -> Any:
+    """States and texts of several megabytes in all, none of them plain ASCII."""
+    for number in range(8):
+        yield {"type": "STATE_SNAPSHOT", "snapshot": {"number": number, "blob": "日本語🎶" * 30_000}}
+    for _ in range(40):
+        yield "Ünïcödé 日本語 🎶 " * 1_000
+
+
+async def counting(run: Any) -> Any:
+    """Says the whole numbers below `forwardedProps.count`, one delta each, as fast as it can."""
+    for number in range(_asked(run, "count", 100)):
+        yield f"{number} "
+
+
+async def telling(run: Any) -> Any:
+    """Says what it was given: the roles and ids of the messages, as JSON."""
+    yield json.dumps([[message.role, message.id] for message in run.input.messages])
+
+
+async def private(run: Any) -> Any:
+    """Says an event of a type that AG-UI does not define, and a tool's result in parts."""
+    n = run.input.run_id
+    yield {"type": "X_PRIVATE", "detail": 1}
+    yield [
+        {"type": "TOOL_CALL_START", "toolCallId": f"{n}-c", "toolCallName": "look"},
+        {"type": "TOOL_CALL_END", "toolCallId": f"{n}-c"},
+        {"type": "TOOL_CALL_RESULT", "messageId": f"{n}-r", "toolCallId": f"{n}-c", "role": "tool",
+         "content": [{"type": "text", "text": "seen"}]},
+    ]  # fmt: skip
+    yield "after it"
+
+
+async def endless(run: Any) -> Any:
+    """Never ends by itself and listens to nobody."""
+    yield _text(f"{run.input.run_id}-first", "Here I am.")
+    yield {"type": "TOOL_CALL_START", "toolCallId": f"{run.input.run_id}-c", "toolCallName": "dig"}
+    yield {"type": "TEXT_MESSAGE_START", "messageId": f"{run.input.run_id}-t", "role": "assistant"}
+    yield {"type": "TEXT_MESSAGE_CONTENT", "messageId": f"{run.input.run_id}-t", "delta": "And on"}
+    yield {"type": "CUSTOM", "name": "at-the-gate", "value": None}
+    while True:
+        await asyncio.sleep(1)
+
+
+NAMES = ("plain", "everything", "held", "silent_at_first", "raising", "rubbish", "interrupting", "large", "counting",
+         "telling", "private", "endless", "release")  # fmt: skip
+"""The agents by the names under which they are served."""

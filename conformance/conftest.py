@@ -1,0 +1,102 @@
+"""Where the hocket under test is: at --base-url, or freshly started; and what speaks to it."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from conformance import agents
+from conformance.driver import Driver, open_driver
+
+START_SECONDS = 30.0
+WAIT_SECONDS = 20.0
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--base-url", help="the gateway under test; without it a fresh `hocket dev` is started")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "requirement(id, ...): the requirements that a test shows")
+
+
+@pytest.fixture(scope="session")
+def base_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    given = request.config.getoption("--base-url")
+    if given:
+        yield given.rstrip("/")
+        return
+    folder = tmp_path_factory.mktemp("hocket")
+    yield from _fresh(folder)
+
+
+def _fresh(folder: Path) -> Iterator[str]:
+    """A hocket of its own, with the agents under test, on a free port."""
+    beside = Path(sys.executable).parent / "hocket"
+    command = str(beside) if beside.exists() else shutil.which("hocket")
+    assert command, "there is no command `hocket`: install the project first, or name a --base-url"
+    ready, told = folder / "ready.json", folder / "output.txt"
+    source = Path(agents.__file__).resolve()
+    served = [word for name in agents.NAMES for word in ("--agent", f"{name}={source}:{name}")]
+    wanted = [command, "dev", "--port", "0", "--data", str(folder / "data"), "--ready-file", str(ready), *served]
+    with told.open("wb") as output:
+        process = subprocess.Popen(wanted, stdout=output, stderr=subprocess.STDOUT, cwd=folder)
+    try:
+        end = time.monotonic() + START_SECONDS
+        while not ready.exists() or not ready.read_text().endswith("}"):
+            assert process.poll() is None and time.monotonic() < end, told.read_text()
+            time.sleep(0.05)
+        yield json.loads(ready.read_text())["url"]
+    finally:
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture(scope="session")
+def agui(base_url: str) -> Iterator[Driver]:
+    with open_driver("agui.mjs", base_url) as driver:
+        yield driver
+
+
+@pytest.fixture(scope="session")
+def copilotkit(base_url: str) -> Iterator[Driver]:
+    with open_driver("copilotkit.mjs", base_url) as driver:
+        yield driver
+
+
+@pytest.fixture(scope="session")
+def http(base_url: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=base_url, timeout=WAIT_SECONDS) as client:
+        yield client
+
+
+@pytest.fixture
+def name() -> str:
+    """A name of this test's own for threads, runs and gates."""
+    return uuid.uuid4().hex[:12]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A requirement that has a test by the way it is marked is checked both ways in test_requirements.py."""
+    shown: dict[str, list[str]] = {}
+    for item in items:
+        for marker in item.iter_markers("requirement"):
+            for requirement in marker.args:
+                shown.setdefault(requirement, []).append(item.nodeid)
+    for item in items:
+        item.session.stash.setdefault(SHOWN, shown)
+
+
+SHOWN = pytest.StashKey[dict[str, Any]]()
