@@ -63,8 +63,8 @@ class Index:
         self.ready = False
 
     async def start(self) -> None:
-        created = await self._log.created()
-        self._db = _open(self._path, created)
+        created, last_rev = await self._log.created(), await self._log.last_rev()
+        self._db = _open(self._path, created, last_rev)
         row = self._db.execute("select value from meta where name = 'rev'").fetchone()
         self._rev = int(row[0]) if row else 0
         await self._read_on()
@@ -110,11 +110,10 @@ class Index:
 
     async def _read_on(self) -> None:
         name = f"index-{secrets.token_hex(8)}"
-        await create_reader(self._log, name, ["run.*.*.ask", "run.*.*.life"], self._rev + 1)
+        pending = await create_reader(self._log, name, ["run.*.*.ask", "run.*.*.life"], self._rev + 1)
         self._pull = Pull(self._log, name, _ROOM, self._take, self._gone)
         await self._pull.start()
-        last = await self._log.last("run")
-        self.ready = last is None or last.rev <= self._rev
+        self.ready = pending == 0
 
     def _gone(self) -> None:
         """The server has forgotten the reader, as a restart makes it: a new one goes on from the last row."""
@@ -176,14 +175,15 @@ def _slim(event: dict[str, object]) -> dict[str, object]:
     return {**event, "input": {}} if event["type"] == ASK_START else event
 
 
-def _open(path: Path | None, created: str) -> sqlite3.Connection:
-    """The database of the log made at `created`; anything else under that name is replaced."""
+def _open(path: Path | None, created: str, last_rev: int) -> sqlite3.Connection:
+    """The database of the log made at `created`; anything else under that name is replaced, and so is one that
+    knows more than the log, which a power loss can take back by a second."""
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             held = _prepared(sqlite3.connect(path))
-            row = held.execute("select value from meta where name = 'log'").fetchone()
-            if row is None or row[0] == created:
+            noted = dict(held.execute("select name, value from meta").fetchall())
+            if noted.get("log", created) == created and int(noted.get("rev", 0)) <= last_rev:
                 return _signed(held, created)
             held.close()
         except sqlite3.DatabaseError:

@@ -100,8 +100,15 @@ class Log:
 
     async def created(self) -> str:
         """When the stream was made: another value means another log."""
-        info = orjson.loads(await self.request(f"$JS.API.STREAM.INFO.{STREAM}", b""))
-        return str(info.get("created", ""))
+        return str((await self._info()).get("created", ""))
+
+    async def last_rev(self) -> int:
+        """The revision of the newest message of all."""
+        return int((await self._info()).get("state", {}).get("last_seq", 0))
+
+    async def _info(self) -> dict[str, Any]:
+        info: dict[str, Any] = orjson.loads(await self.request(f"$JS.API.STREAM.INFO.{STREAM}", b""))
+        return info
 
     # ── append ────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -155,8 +155,8 @@ def die_with_parent(sent: int = signal.SIGTERM) -> None:
 
 def _last_error(log: Path) -> str:
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-    faults = [line.partition("] ")[2] or line for line in lines if "[FTL]" in line or "[ERR]" in line]
-    return faults[-1] if faults else "it gave no reason."
+    faults = [line.partition(mark)[2] for line in lines for mark in ("[FTL] ", "[ERR] ") if mark in line]
+    return f"{faults[-1].rstrip('.')}." if faults else "it gave no reason."
 
 
 class Link(Client):
@@ -203,6 +203,8 @@ async def connect(url: str, name: str, on_reconnect: Callable[[], None], on_disc
         on_reconnect()
 
     async def disconnected() -> None:
+        if link.is_closed:  # nats-py tells of its own close in the same way
+            return
         logger.warning("The connection to NATS is lost; trying again")
         on_disconnect()
 

@@ -59,8 +59,9 @@ async def ensure_consumer(log: Log, name: str, subjects: list[str], ack_wait_s: 
     await _create(log, f"$JS.API.CONSUMER.CREATE.{STREAM}.{name}", config)
 
 
-async def create_reader(log: Log, name: str, subjects: list[str], from_rev: int) -> None:
-    """Creates a consumer of this process alone, which reads from `from_rev` on and acknowledges nothing."""
+async def create_reader(log: Log, name: str, subjects: list[str], from_rev: int) -> int:
+    """Creates a consumer of this process alone, which reads from `from_rev` on and acknowledges nothing;
+    returns how many messages wait for it."""
     config = {
         "name": name,
         "ack_policy": "none",
@@ -71,13 +72,14 @@ async def create_reader(log: Log, name: str, subjects: list[str], from_rev: int)
         "mem_storage": True,
         "num_replicas": 1,
     }
-    await _create(log, f"$JS.API.CONSUMER.CREATE.{STREAM}.{name}", config)
+    return await _create(log, f"$JS.API.CONSUMER.CREATE.{STREAM}.{name}", config)
 
 
-async def _create(log: Log, subject: str, config: dict[str, object]) -> None:
+async def _create(log: Log, subject: str, config: dict[str, object]) -> int:
     answer = orjson.loads(await log.request(subject, orjson.dumps({"stream_name": STREAM, "config": config})))
     if "error" in answer:
         raise Refused(f"The log's consumer {config['name']} cannot be made: {answer['error'].get('description')}.")
+    return int(answer.get("num_pending", 0))
 
 
 class Pull:
