@@ -3,7 +3,6 @@
 A checkpoint of another form than this code writes reads as None: a cache may always be thrown away.
 """
 
-from dataclasses import asdict
 from typing import Any
 
 import orjson
@@ -45,13 +44,13 @@ def dump(state: RunState) -> bytes:
     whole |= {
         "form": FORM,
         "status": state.status.value,
-        "requester": asdict(state.requester) if state.requester else None,
-        "cancelled_by": asdict(state.cancelled_by) if state.cancelled_by else None,
+        "requester": state.requester,
+        "cancelled_by": state.cancelled_by,
         "messages": [message.wire() for message in state.messages],
-        "steps": [asdict(step) for step in state.steps],
-        "open": [asdict(part) for part in state.open.values()],
+        "steps": state.steps,
+        "open": list(state.open.values()),
         "closed_subagents": sorted(state.closed_subagents),
-        "legs": [asdict(leg) for leg in state.legs],
+        "legs": state.legs,
     }
     return orjson.dumps(whole)
 
@@ -68,9 +67,9 @@ def load(raw: bytes) -> RunState | None:
         state.cancelled_by = Principal(**whole["cancelled_by"]) if whole["cancelled_by"] else None
         state.messages = Transcript(from_wire(message) for message in whole["messages"])
         state.steps = [Step(**step) for step in whole["steps"]]
-        state.open = {(part["kind"], part["id"]): OpenPart(**part) for part in whole["open"]}
+        state.open = {part.key: part for part in (OpenPart(**told) for told in whole["open"])}
         state.closed_subagents = set(whole["closed_subagents"])
         state.legs = [Leg(**(leg | {"attempts": [Attempt(**one) for one in leg["attempts"]]})) for leg in whole["legs"]]
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, AttributeError):
         return None
     return state

@@ -21,11 +21,10 @@ ABANDONED = {"hocket": {"abandoned": True}}
 
 def fold(state: RunState, entry: Entry) -> RunState:
     """The state after `entry`, which must be the one after `state.seq`."""
-    change = _CHANGES.get(entry.event["type"])
+    state.seq, event = entry
+    change = _CHANGES.get(event["type"])
     if change is not None:
-        state.seq = entry.seq
-        change(state, entry.event)
-    state.seq = entry.seq
+        change(state, event)
     return state
 
 
@@ -45,7 +44,7 @@ def _start(state: RunState, event: Event) -> None:
     state.metadata = event.get("metadata") or {}
     state.input = {key: value for key, value in given.items() if key not in ("messages", "state")}
     state.messages = Transcript(from_wire(message) for message in given.get("messages", ()))
-    state.state = given.get("state")
+    state.state = {} if given.get("state") is None else given["state"]
     state.legs = [Leg(event.get("legId", state.id), state.seq)]
 
 
@@ -61,6 +60,7 @@ def _run_started(state: RunState, event: Event) -> None:
     state.started_at_ms = state.started_at_ms or at_ms
     state.interrupts = []
     state.leg.started_at_ms = at_ms
+    state.closed_subagents = set()
     _begin_attempt(state, event.get("metadata", {}).get("hocket", {}), at_ms, "first")
 
 
@@ -106,7 +106,7 @@ def _end_leg(state: RunState, event: Event) -> None:
     state.open = {}
     for report in event.get("usage") or ():
         totals = state.usage = state.usage or {}
-        for name, amount in report.items():
+        for name, amount in report.items() if isinstance(report, dict) else ():
             if type(amount) is int:
                 totals[name] = totals.get(name, 0) + amount
 

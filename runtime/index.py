@@ -24,6 +24,8 @@ from .pull import Delivery, Pull, create_reader
 logger = logging.getLogger("hocket.index")
 
 _ROOM = 2_000
+_GATHER_SECONDS = 0.05
+"""A run's changes of status within this time are one write; who waits for them does not wait for this."""
 _SCHEMA = """
 create table if not exists meta (name text primary key, value text);
 create table if not exists runs (
@@ -57,6 +59,7 @@ class Index:
         self._rev = 0
         self._batch: list[Delivery] = []
         self._advanced = asyncio.Event()
+        self._awaited = 0
         self._flushing: asyncio.Handle | None = None
         self._pull: Pull | None = None
         self._restart: asyncio.Task[None] | None = None
@@ -79,13 +82,18 @@ class Index:
 
     async def caught_up(self, rev: int, seconds: float = 2.0) -> None:
         """Returns once the index holds everything up to `rev`, or after that long."""
+        self._awaited += 1
         try:
             async with asyncio.timeout(seconds):
                 while self._rev < rev:
-                    self._advanced.clear()
-                    await self._advanced.wait()
+                    self._flush()
+                    if self._rev < rev:
+                        self._advanced.clear()
+                        await self._advanced.wait()
         except TimeoutError:
             logger.warning("The index is behind the log: at %d, asked for %d", self._rev, rev)
+        finally:
+            self._awaited -= 1
 
     def find(self, query: Query) -> list[RunState]:
         """The newest runs first, at most `query.limit`, as of their last change of status; without messages."""
@@ -137,37 +145,47 @@ class Index:
         self._pull.done()
         self._batch.append(delivery)
         if self._flushing is None:
-            self._flushing = asyncio.get_running_loop().call_soon(self._flush)
+            self._flushing = asyncio.get_running_loop().call_later(0.0 if self._awaited else _GATHER_SECONDS, self._flush)
         if delivery.pending == 0:
             self.ready = True
 
     def _flush(self) -> None:
-        self._flushing = None
+        if self._flushing is not None:
+            self._flushing.cancel()
+            self._flushing = None
         batch, self._batch = self._batch, []
+        changed: dict[tuple[str, str], tuple[RunState, int]] = {}
         for delivery in batch:
             if delivery.rev <= self._rev:
                 continue
             try:
-                self._apply(delivery)
+                self._apply(delivery, changed)
             except (HocketError, ValueError, KeyError, TypeError):  # what it cannot fold must not stop the list
                 logger.exception("The index leaves out message %d", delivery.rev)
             self._rev = delivery.rev
         if batch:
+            rows = [_row(*one) for one in changed.items()]
+            self._db.executemany("insert or replace into runs values (?, ?, ?, ?, ?, ?, ?, ?)", rows)
             self._db.execute("insert or replace into meta values ('rev', ?)", (str(self._rev),))
             self._db.commit()
         self._advanced.set()
 
-    def _apply(self, delivery: Delivery) -> None:
+    def _apply(self, delivery: Delivery, changed: dict[tuple[str, str], tuple[RunState, int]]) -> None:
         tenant, run_id, _ = parse_subject(delivery.subject)
-        row = self._db.execute("select state from runs where tenant = ? and id = ?", (tenant, run_id)).fetchone()
-        state = (load(row[0]) if row else None) or RunState()
+        held = changed.get((tenant, run_id))
+        if held is None:
+            row = self._db.execute("select state from runs where tenant = ? and id = ?", (tenant, run_id)).fetchone()
+            held = (load(row[0]) if row else None) or RunState(), 0
+        state = held[0]
         for seq, event in decode(delivery.body):
             state = fold(state, Entry(seq, _slim(event)))
-        self._db.execute(
-            "insert or replace into runs values (?, ?, ?, ?, ?, ?, ?, ?)",
-            (tenant, run_id, state.agent, state.thread_id, state.status.value, state.created_at_ms, delivery.rev,
-             dump(state)),
-        )  # fmt: skip
+        changed[tenant, run_id] = state, delivery.rev
+
+
+def _row(key: tuple[str, str], held: tuple[RunState, int]) -> tuple[object, ...]:
+    state, rev = held
+    status = state.status.value
+    return (*key, state.agent, state.thread_id, status, state.created_at_ms, rev, dump(state))
 
 
 def _slim(event: dict[str, object]) -> dict[str, object]:

@@ -3,10 +3,11 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from protocol.entries import encode, lane_of
 from protocol.errors import IllegalEvent, TooLarge
+from protocol.subjects import Lane
 
 from .gather import Gather
 from .log import Log
@@ -17,10 +18,8 @@ PENDING_EVENTS_MAX = 4 * PACK_EVENTS_MAX
 PENDING_BYTES_MAX = 4 * PACK_BYTES_MAX
 
 
-class _Said(NamedTuple):
-    seq: int
-    lane: str
-    frame: bytes
+_Said = tuple[int, Lane, bytes]
+"""seq, lane and frame; a plain tuple, for there is one an event."""
 
 
 class Writer:
@@ -64,7 +63,7 @@ class Writer:
         self.seq += 1
         self.bytes_said += size
         self._pending_bytes += size
-        self._pending.append(_Said(self.seq, lane_of(event), frame))
+        self._pending.append((self.seq, lane_of(event), frame))
         if self._wake is not None and not self._wake.done():
             if len(self._pending) == 1:
                 self._gather.request(self._send)
@@ -76,11 +75,21 @@ class Writer:
         """More is pending than may be: `room` must be awaited before more is said."""
         return len(self._pending) >= PENDING_EVENTS_MAX or self._pending_bytes >= PENDING_BYTES_MAX
 
+    @property
+    def idle(self) -> bool:
+        """Everything said is in the log."""
+        return self._last_appended == self.seq
+
+    @property
+    def broken(self) -> "asyncio.Task[None]":
+        """Done once an append has failed."""
+        return self._pump_task
+
     async def room(self) -> None:
         """Returns once half of what is pending has been appended."""
         pending = len(self._pending)
         if pending:
-            await self._appended(self._pending[pending // 2].seq)
+            await self._appended(self._pending[pending // 2][0])
 
     async def flush(self) -> None:
         """Returns once everything said is in the log."""
@@ -138,13 +147,13 @@ class Writer:
         last, lane, frame = pending.popleft()
         frames, size = [frame], len(frame)
         while pending and len(frames) < PACK_EVENTS_MAX:
-            said = pending[0]
-            if said.lane != lane or size + len(said.frame) > PACK_BYTES_MAX:
+            seq, its_lane, frame = pending[0]
+            if its_lane != lane or size + len(frame) > PACK_BYTES_MAX:
                 break
             pending.popleft()
-            frames.append(said.frame)
-            size += len(said.frame)
-            last = said.seq
+            frames.append(frame)
+            size += len(frame)
+            last = seq
         self._pending_bytes -= size
         return lane, b"".join(frames), last
 
