@@ -17,20 +17,17 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from ag_ui.core import RunAgentInput
-from pydantic import ValidationError
-
 from protocol.entries import NOTE_HANDED_BACK, Entry, note
 from protocol.errors import HocketError, IllegalEvent, TooLarge, Unavailable
 from protocol.order import check, closers
-from protocol.prelude import PROTOCOL_VERSION
-from protocol.run import ABANDONED, fold
+from protocol.run import fold
 from protocol.speech import Speech
 from protocol.state import RunState, Status
 
 from .agents.contract import Agent, Cancelled, Run
 from .checkpoints import Checkpointer, load_state
 from .gather import Gather
+from .intake import error, own_copy, own_end, run_input
 from .log import Log, WrongRevision
 from .settings import Settings
 from .settle import settle_cancel, started
@@ -39,6 +36,11 @@ from .threads import transcript
 from .writer import Writer
 
 logger = logging.getLogger("hocket.execution")
+
+Event = dict[str, Any]
+
+_GRACE_SECONDS = 1.0
+"""How long an agent that is told to stop may take before its leg goes on without it."""
 
 
 class Outcome(Enum):
@@ -59,6 +61,7 @@ class Workshop:
     worker: str
     gather: Gather = field(default_factory=Gather)
     tasks: set["asyncio.Task[None]"] = field(default_factory=set)
+    left_behind: set["asyncio.Task[Event]"] = field(default_factory=set)
 
 
 class Execution:
@@ -70,8 +73,9 @@ class Execution:
     def __init__(self, shop: Workshop, run: str, agent: Agent) -> None:
         self._shop, self._run, self._agent = shop, run, agent
         self._cancelled = Cancelled()
-        self._stopping = False
-        self._speaking: asyncio.Task[None] | None = None
+        self._stopping = self._late = self._hushed = False
+        self._speaking: asyncio.Task[Event] | None = None
+        self._left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._state: RunState
         self._writer: Writer
         self._checkpoints = Checkpointer(shop.log, run, shop.tasks)
@@ -84,9 +88,29 @@ class Execution:
         self._cancelled.set()
         self._interrupt()
 
+    async def look(self) -> None:
+        """Asks the log whether the run has moved on without this leg: what tells of it may have been missed."""
+        if self._speaking is None or not self._writer.idle:
+            return  # an append under way finds out by itself
+        rev = self._writer.rev
+        last = await self._shop.log.last(self._run)
+        if last is not None and self._writer.idle and last.rev > self._writer.rev == rev:
+            self.cancel()
+
     def _interrupt(self) -> None:
-        if self._speaking is not None:
+        """Stops the agent: from now on it goes unheard, and it is waited for only so long."""
+        if self._speaking is not None and not self._speaking.done() and not self._hushed:
+            self._hushed = True
             self._speaking.cancel()
+            asyncio.get_running_loop().call_later(_GRACE_SECONDS, self._leave)
+
+    def _too_late(self) -> None:
+        self._late = True
+        self._interrupt()
+
+    def _leave(self) -> None:
+        if not self._left.done():
+            self._left.set_result(None)
 
     async def execute(self) -> Outcome:
         try:
@@ -139,58 +163,76 @@ class Execution:
         return True
 
     async def _perform(self) -> Outcome:
-        history = await transcript(self._shop.log, self._state)
-        self._speaking = asyncio.get_running_loop().create_task(self._speak(history))
+        end = await self._hear(await transcript(self._shop.log, self._state))
+        if end is not None:
+            self._end_leg(end)
+            await self._writer.flush()
+            return Outcome.DONE
+        return await (self._outpaced() if self._cancelled else self._hand_back())
+
+    async def _hear(self, history: list[Event]) -> Event | None:
+        """Lets the agent speak; the answer is the event that ends its leg, None if it was interrupted."""
+        seconds = self._shop.settings.run_seconds_max
+        loop = asyncio.get_running_loop()
+        speaking = self._speaking = loop.create_task(self._speak(history))
+        speaking.add_done_callback(_retrieve)
         if self._cancelled or self._stopping:
             self._interrupt()
+        timer = loop.call_later(seconds, self._too_late)
         try:
-            await self._speaking
-        except asyncio.CancelledError:
-            if self._stopping:
-                return await self._hand_back()
-            if not self._cancelled:
-                raise
-            return await self._outpaced()
-        await self._writer.flush()
-        return Outcome.DONE
+            # a failed append counts as well: an agent that is silent would not come to hear of it
+            any_of: list[asyncio.Future[Any]] = [speaking, self._left, self._writer.broken]
+            await asyncio.wait(any_of, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            timer.cancel()
+            if not speaking.done():
+                self._leave_behind(speaking)
+        if self._writer.broken.done():
+            await self._writer.flush()
+        if self._late:
+            return error("RUN_TIMEOUT", f"The run took longer than {seconds:g} s.")
+        if self._hushed:
+            return None
+        return self._failed(asyncio.CancelledError()) if speaking.cancelled() else speaking.result()
 
-    async def _speak(self, history: list[dict[str, Any]]) -> None:
-        """Lets the agent talk, and ends the leg in every case that is the agent's own."""
-        settings = self._shop.settings
-        end: dict[str, Any] | None = None
+    def _leave_behind(self, speaking: "asyncio.Task[Event]") -> None:
+        """The agent does not stop. It goes on unheard, and the leg goes on without it."""
+        if self._left.done():
+            logger.warning("Agent %s does not stop in run %s and is left behind", self._agent.name, self._run)
+        self._interrupt()
+        self._shop.left_behind.add(speaking)
+        speaking.add_done_callback(self._shop.left_behind.discard)
+
+    async def _speak(self, history: list[Event]) -> Event:
+        """Lets the agent talk. What it raises is its own affair and ends the leg; what the log raises is not."""
+        end: Event | None = None
         try:
-            given = _input(self._state, history)
-            run = Run(given, self._state.attempt, self._cancelled, new_id)
+            run = Run(run_input(self._state, history), self._state.attempt, self._cancelled, new_id)
             speech = Speech(self._state, new_id)
-            async with asyncio.timeout(settings.run_seconds_max) as limit:
-                async with contextlib.aclosing(self._agent.run(run)) as said:
-                    async for item in said:
-                        if type(item) is str:
-                            self._say(speech, item)
-                        else:
-                            end = self._take(speech, item)
-                            if end is not None:
-                                break
-                        if self._writer.full:
-                            await self._writer.room()
+            async with contextlib.aclosing(self._agent.run(run)) as said:
+                async for item in said:
+                    if self._hushed:
+                        raise asyncio.CancelledError
+                    if type(item) is str:
+                        self._say(speech, item)
+                    else:
+                        end = self._take(speech, item)
+                        if end is not None:
+                            break
+                    if self._writer.full:
+                        await self._writer.room()
         except (WrongRevision, Unavailable):
             raise
-        except TimeoutError as late:
-            end = (
-                error("RUN_TIMEOUT", f"The run took longer than {settings.run_seconds_max:g} s.")
-                if limit.expired()
-                else self._failed(late)
-            )
         except (IllegalEvent, TooLarge) as bad:
-            logger.warning("Agent %s said what it may not in run %s: %s", self._agent.name, self._state.id, bad.message)
-            end = error(bad.code.upper(), bad.message)
-        except Exception as fault:  # the agent is the user's: whatever it raises ends the run and nothing else
-            end = self._failed(fault)
-        self._end_leg(end or {"type": "RUN_FINISHED"})
-        await self._writer.flush()
+            logger.warning("Agent %s said what it may not in run %s: %s", self._agent.name, self._run, bad.message)
+            return error(bad.code.upper(), bad.message)
+        except (Exception, SystemExit) as fault:  # the agent is the user's: it ends the run and nothing else
+            return self._failed(fault)
+        return end or {"type": "RUN_FINISHED"}
 
-    def _failed(self, fault: Exception) -> dict[str, Any]:
-        logger.error("Agent %s failed in run %s", self._agent.name, self._state.id, exc_info=fault)
+    def _failed(self, fault: BaseException) -> Event:
+        if not self._hushed:
+            logger.error("Agent %s failed in run %s", self._agent.name, self._run, exc_info=fault)
         return error("AGENT_ERROR", f"The agent failed with {type(fault).__name__}.")
 
     def _say(self, speech: Speech, delta: str) -> None:
@@ -200,27 +242,26 @@ class Execution:
             event["timestamp"] = at_ms
             self._record(event)
 
-    def _take(self, speech: Speech, item: Any) -> dict[str, Any] | None:
+    def _take(self, speech: Speech, item: Any) -> Event | None:
         """Records what the agent said; returns the event by which it ended its leg, if it did."""
         if isinstance(item, list | tuple):
             ends = (self._take(speech, one) for one in item)
             return next((end for end in ends if end is not None), None)
         if type(item) is str:
-            return self._say(speech, item)
+            self._say(speech, item)
+            return None
         at_ms = now_ms()
         for event in speech.events(item):
             kind = event.get("type")
             if kind == "RUN_STARTED":
                 continue
             if kind in ("RUN_FINISHED", "RUN_ERROR"):
-                return _own_end(event)
+                return own_end(event, self._state)
             check(self._state, event)
-            if "timestamp" not in event:
-                event = {**event, "timestamp": at_ms}
-            self._record(event)
+            self._record(own_copy(event, at_ms))
         return None
 
-    def _record(self, event: dict[str, Any]) -> None:
+    def _record(self, event: Event) -> None:
         self._writer.say(event)
         self._state = fold(self._state, Entry(self._writer.seq, event))
 
@@ -230,13 +271,16 @@ class Execution:
         if self._checkpoints.due(self._writer.bytes_said):
             self._checkpoints.take(self._state, self._writer.bytes_said)
 
-    def _end_leg(self, end: dict[str, Any]) -> None:
+    def _end_leg(self, end: Event) -> None:
         at_ms = now_ms()
         for event in closers(self._state, at_ms):
             self._record(event)
         if end["type"] == "RUN_FINISHED":
             end = {**end, "threadId": self._state.thread_id, "runId": self._state.leg.run_id}
-        self._record({**end, "timestamp": at_ms})
+        try:
+            self._record({**end, "timestamp": at_ms})
+        except TooLarge as bad:
+            self._record({**error(bad.code.upper(), bad.message), "timestamp": at_ms})
         if self._checkpoints.due(self._writer.bytes_said, settled=True):
             self._checkpoints.take(self._state, self._writer.bytes_said)
 
@@ -259,41 +303,10 @@ class Execution:
         return Outcome.DONE if over else Outcome.LOST
 
 
-def _input(state: RunState, history: list[dict[str, Any]]) -> RunAgentInput:
-    """What the agent is given: the run's own input with the thread's messages, without what was abandoned."""
-    abandoned = ABANDONED["hocket"]
-    messages = [message for message in history if (message.get("metadata") or {}).get("hocket") != abandoned]
-    whole = {"tools": [], "context": [], "forwardedProps": {}, "protocolVersion": PROTOCOL_VERSION, **state.input}
-    whole |= {"threadId": state.thread_id, "runId": state.leg.run_id, "messages": messages, "state": state.state}
-    try:
-        return RunAgentInput.model_validate(whole)
-    except ValidationError as bad:
-        fault = bad.errors()[0]
-        where = ".".join(str(part) for part in fault["loc"])
-        raise IllegalEvent(
-            "run-input", f"The run's input cannot be given to an agent: {where}: {fault['msg']}"
-        ) from None
-
-
-def _own_end(event: dict[str, Any]) -> dict[str, Any]:
-    """The agent's own RUN_FINISHED or RUN_ERROR, as far as it is the agent's to say."""
-    if event["type"] == "RUN_ERROR":
-        if not isinstance(event.get("message"), str):
-            raise IllegalEvent("event-fields", "RUN_ERROR needs 'message' as text")
-        return {"code": "AGENT_ERROR", **{key: value for key, value in event.items() if value is not None}}
-    outcome = event.get("outcome")
-    if outcome is not None and (not isinstance(outcome, dict) or outcome.get("type") not in _OUTCOMES):
-        raise IllegalEvent("outcome", f"RUN_FINISHED has an outcome that is none of {', '.join(_OUTCOMES)}")
-    if outcome is not None and outcome["type"] == "interrupt" and not outcome.get("interrupts"):
-        raise IllegalEvent("outcome", "RUN_FINISHED with outcome interrupt needs at least one interrupt")
-    return {key: value for key, value in event.items() if value is not None}
-
-
-_OUTCOMES = ("success", "interrupt", "cancelled")
-
-
-def error(code: str, message: str) -> dict[str, Any]:
-    return {"type": "RUN_ERROR", "message": message, "code": code}
+def _retrieve(task: "asyncio.Task[Any]") -> None:
+    """An agent that was stopped may fail in passing, and nobody asks."""
+    if not task.cancelled():
+        task.exception()
 
 
 def new_id() -> str:

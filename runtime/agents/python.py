@@ -1,11 +1,11 @@
 """An agent that is a Python callable: `module:attribute` or `path/file.py:attribute`."""
 
-import asyncio
+import contextlib
 import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,11 @@ from pydantic import ValidationError
 
 from protocol.errors import Refused
 
+from .blocking import Thread
 from .contract import Options, Run
 
 _OURS = ("gateway", "protocol", "runtime")
+_END = object()
 
 
 class PythonAgent:
@@ -39,38 +41,32 @@ class PythonAgent:
         return self._said(run)
 
     async def _said(self, run: Run) -> AsyncGenerator[Any, None]:
-        if inspect.iscoroutinefunction(self._call):
-            said = await self._call(run)
-        else:
-            said = await asyncio.to_thread(self._call, run)
-        if inspect.isawaitable(said):
-            said = await said
-        if inspect.isasyncgen(said) or hasattr(said, "__aiter__"):
-            try:
+        thread: Thread | None = None
+        last = None
+        try:
+            if inspect.iscoroutinefunction(self._call):
+                said = await self._call(run)
+            else:
+                thread = Thread(f"agent {self.name}")
+                said = await thread.call(self._call, run)
+            if inspect.isawaitable(said):
+                said = await said
+            if inspect.isgenerator(said):
+                thread, last = thread or Thread(f"agent {self.name}"), said.close
+                while (item := await thread.call(next, said, _END)) is not _END:
+                    yield item
+            elif inspect.isasyncgen(said):
+                async with contextlib.aclosing(said):
+                    async for item in said:
+                        yield item
+            elif hasattr(said, "__aiter__"):
                 async for item in said:
                     yield item
-            finally:
-                if inspect.isasyncgen(said):
-                    await said.aclose()
-        elif inspect.isgenerator(said):
-            async for item in _stepped(said, run):
-                yield item
-        elif said is not None:
-            yield said
-
-
-async def _stepped(said: Generator[Any, None, Any], run: Run) -> AsyncGenerator[Any, None]:
-    """A plain generator, one step at a time in a thread."""
-    end = object()
-    try:
-        while not run.cancelled:
-            item = await asyncio.to_thread(next, said, end)
-            if item is end:
-                return
-            yield item
-    finally:
-        if not said.gi_running:
-            said.close()
+            elif said is not None:
+                yield said
+        finally:
+            if thread is not None:
+                thread.end(last)
 
 
 def load_agent(name: str, target: str) -> PythonAgent:

@@ -1,0 +1,108 @@
+"""What an agent is handed, and what is taken from it: a copy of our own that every AG-UI client can read.
+
+An agent may go on changing a dict after it has yielded it, and one field of a wrong type is fatal to every
+attached client; so an event that the fold keeps is copied and checked against the models of `ag_ui.core` first.
+Text and argument deltas, which are most of what is said, need neither.
+"""
+
+from typing import Any
+
+import orjson
+from ag_ui.core import RunAgentInput
+from ag_ui.core import events as models
+from pydantic import BaseModel, ValidationError
+
+from protocol.errors import IllegalEvent
+from protocol.events import KNOWN, PROTOCOL_VERSION
+from protocol.run import ABANDONED
+from protocol.state import RunState
+
+Event = dict[str, Any]
+
+_DELTAS = frozenset({"TEXT_MESSAGE_CONTENT", "TOOL_CALL_ARGS", "REASONING_MESSAGE_CONTENT"})
+_OUTCOMES = ("success", "interrupt", "cancelled")
+
+
+def _model(kind: str) -> type[BaseModel] | None:
+    name = "".join(part.capitalize() for part in kind.split("_")) + "Event"
+    found: type[BaseModel] | None = getattr(models, name, None)
+    return found
+
+
+_MODELS = {kind: model for kind in KNOWN - _DELTAS if (model := _model(kind)) is not None}
+
+
+def run_input(state: RunState, history: list[Event]) -> RunAgentInput:
+    """What the agent is given: the run's own input with the thread's messages, without what was abandoned."""
+    messages = [message for message in history if not _abandoned(message)]
+    whole = {"tools": [], "context": [], "forwardedProps": {}, "protocolVersion": PROTOCOL_VERSION, **state.input}
+    whole |= {"threadId": state.thread_id, "runId": state.leg.run_id, "messages": messages, "state": state.state}
+    try:
+        # through bytes: the agent may change what it is given, and the fold's own state must not feel it
+        return RunAgentInput.model_validate(orjson.loads(orjson.dumps(whole)))
+    except ValidationError as bad:
+        raise IllegalEvent("run-input", f"The run's input cannot be given to an agent: {_first(bad)}") from None
+
+
+def _abandoned(message: Event) -> bool:
+    told = message.get("metadata")
+    return isinstance(told, dict) and told.get("hocket") == ABANDONED["hocket"]
+
+
+def own_copy(event: Event, at_ms: int) -> Event:
+    """The event as it is recorded and folded. Raises IllegalEvent if no client could read it."""
+    kind = event.get("type")
+    if kind in _DELTAS and "metadata" not in event:
+        return event if "timestamp" in event else {**event, "timestamp": at_ms}
+    copy: Event = _copied(event)
+    copy.setdefault("timestamp", at_ms)
+    model = _MODELS.get(str(kind))
+    if model is not None:
+        _validate(model, copy)
+    return copy
+
+
+def own_end(event: Event, state: RunState) -> Event:
+    """The agent's RUN_FINISHED or RUN_ERROR, as far as it is the agent's to say. Raises IllegalEvent."""
+    end = {key: value for key, value in _copied(event).items() if value is not None and key != "timestamp"}
+    if end["type"] == "RUN_ERROR":
+        end.setdefault("code", "AGENT_ERROR")
+        _validate(models.RunErrorEvent, end)
+        return end
+    outcome = end.get("outcome")
+    if outcome is not None and (not isinstance(outcome, dict) or outcome.get("type") not in _OUTCOMES):
+        raise IllegalEvent("outcome", f"RUN_FINISHED has an outcome that is none of {', '.join(_OUTCOMES)}")
+    if outcome is not None and outcome["type"] == "interrupt" and not outcome.get("interrupts"):
+        raise IllegalEvent("outcome", "RUN_FINISHED with outcome interrupt needs at least one interrupt")
+    end |= {"threadId": state.thread_id, "runId": state.leg.run_id}
+    _validate(models.RunFinishedEvent, end)
+    return end
+
+
+def _copied(event: Event) -> Event:
+    try:
+        copy: Event = orjson.loads(orjson.dumps(event))
+    except (TypeError, ValueError) as bad:
+        raise IllegalEvent("event-json", f"{event.get('type')!r} cannot be written as JSON: {bad}") from None
+    return copy
+
+
+def _validate(model: type[BaseModel], event: Event) -> None:
+    try:
+        model.model_validate(event)
+    except ValidationError as bad:
+        raise IllegalEvent("event-fields", f"{event['type']} is not what AG-UI defines: {_first(bad)}") from None
+
+
+def _first(bad: ValidationError) -> str:
+    fault = bad.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
+
+
+def error(code: str, message: str) -> Event:
+    """A RUN_ERROR in text that any client can be sent, whatever an agent's own names are made of."""
+    shown = message if len(message) <= _SHOWN_CHARACTERS else message[: _SHOWN_CHARACTERS - 1] + "…"
+    return {"type": "RUN_ERROR", "message": shown.encode(errors="replace").decode(), "code": code}
+
+
+_SHOWN_CHARACTERS = 2_000
