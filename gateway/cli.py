@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Coroutine, Iterable
@@ -178,7 +179,6 @@ def load_agents(targets: Iterable[str]) -> dict[str, PythonAgent]:
 def page(url: str, agents: list[str], settings: Settings) -> str:
     """What to try next. The run's id is new each time, or a second start would show the first one's run again."""
     agent, run_id = agents[0], f"first-{uuid4().hex[:6]}"
-    path = quote(agent, safe="")
     sent = f'{{"threadId":"{run_id}","runId":"{run_id}","messages":[{{"id":"m1","role":"user","content":"Hello"}}]}}'
     command = "hocket" if shutil.which("hocket") else sys.argv[0]
     named = "" if url == settings.url else f" --url {url}"
@@ -188,14 +188,14 @@ hocket {version("hocket")} on {url}
 agents: {", ".join(agents)}    log: {where}
 
 Stream a run as AG-UI:
-  curl -sN {url}/agui/{path} -H 'content-type: application/json' -d '{sent}'
+  curl -sN {url}/agui/{quote(agent, safe='')} -H 'content-type: application/json' -d '{sent}'
 
 Poll the same run:
   curl -s '{url}/v1/runs/{run_id}?include=messages,state'
 
 Its URL:   {url}/v1/runs/{run_id}
 API:       {url}/docs
-Terminal:  {command} run {agent} "Hello"{named}
+Terminal:  {command} run {shlex.quote(agent)} "Hello"{named}
 
 Ctrl-C stops hocket; its runs go on at the next start.
 """

@@ -4,6 +4,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Self
+from urllib.parse import quote
 
 import httpx
 import orjson
@@ -49,7 +50,7 @@ class Client:
         return self._json("POST", "/v1/runs", json=want | ({"thread_id": thread_id} if thread_id else {}))
 
     def run(self, run_id: str) -> dict[str, Any]:
-        return self._json("GET", f"/v1/runs/{_quoted(run_id)}")
+        return self._json("GET", f"/v1/runs/{quote(run_id, safe='')}")
 
     def runs(self, **query: str | int | None) -> list[dict[str, Any]]:
         """The newest runs first."""
@@ -81,7 +82,7 @@ class Client:
     def _stream(self, run_id: str, after_seq: int) -> Iterator[Told]:
         headers = {"accept": "text/event-stream", "last-event-id": str(after_seq)}
         decoder = sse.Decoder()
-        with self._http.stream("GET", f"/v1/runs/{_quoted(run_id)}/events", headers=headers) as response:
+        with self._http.stream("GET", f"/v1/runs/{quote(run_id, safe='')}/events", headers=headers) as response:
             if response.status_code != 200:
                 response.read()
                 raise _refusal(response)
@@ -115,7 +116,3 @@ def _refusal(response: httpx.Response) -> HocketError:
     if response.status_code == 404:
         return NotFound(told)
     return Unavailable(told) if response.status_code >= 500 else HocketError(told)
-
-
-def _quoted(run_id: str) -> str:
-    return httpx.URL("/").copy_with(path=f"/{run_id}").raw_path[1:].decode().replace("?", "%3F")
