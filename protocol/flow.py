@@ -7,41 +7,40 @@ from collections.abc import Callable
 from typing import Any
 
 from .messages import Message, from_wire, merge_metadata, patched
-from .state import OpenPart, RunState, Step
+from .state import OpenPart, RunState, Step, step_id
 
 Event = dict[str, Any]
 
 
 def _open(state: RunState, kind: str, part_id: str, event: Event) -> None:
-    state.open[kind, part_id] = OpenPart(kind, part_id, event.get("subagentRunId"), event)
+    part = OpenPart(kind, part_id, event.get("subagentRunId"), event)
+    state.open[part.key] = part
 
 
 def _made_by(event: Event) -> Event:
     return {"subagentRunId": event["subagentRunId"]} if "subagentRunId" in event else {}
 
 
-def _start_message(state: RunState, event: Event, role: str) -> Message | None:
+def _start_message(state: RunState, event: Event, role: str, made: Event) -> None:
     message_id = event["messageId"]
     message = state.messages.get(message_id)
     if message is None:
-        message = state.messages.append(Message(message_id, role, [""], rest=_made_by(event)))
+        message = state.messages.append(Message(message_id, role, [""], rest=made))
         state.said.append(message_id)
     elif message.role == "activity":
-        return None
+        return
     merge_metadata(message.rest, event)
-    return message
 
 
 def _text_start(state: RunState, event: Event) -> None:
     _open(state, "text", event["messageId"], event)
-    message = _start_message(state, event, event.get("role", "assistant"))
-    if message is not None and "name" in event:
-        message.rest.setdefault("name", event["name"])
+    name = {"name": event["name"]} if "name" in event else {}
+    _start_message(state, event, event.get("role", "assistant"), name | _made_by(event))
 
 
 def _reasoning_message_start(state: RunState, event: Event) -> None:
     _open(state, "reasoning_message", event["messageId"], event)
-    _start_message(state, event, "reasoning")
+    _start_message(state, event, "reasoning", _made_by(event))
 
 
 def _content(state: RunState, event: Event) -> None:
@@ -75,14 +74,19 @@ def _reasoning_end(state: RunState, event: Event) -> None:
 
 
 def _tool_start(state: RunState, event: Event) -> None:
-    call_id = event["toolCallId"]
-    _open(state, "tool", call_id, event)
-    before = len(state.messages)
-    call = state.messages.open_call(call_id, event["toolCallName"], event.get("parentMessageId"))
-    if len(state.messages) > before:
-        made = list(state.messages)[-1]
-        made.rest.update(_made_by(event))
-        state.said.append(made.id)
+    call_id, messages = event["toolCallId"], state.messages
+    before = len(messages)
+    call = messages.call(call_id)
+    if call is None:
+        call = messages.open_call(call_id, event["toolCallName"], event.get("parentMessageId"))
+    call.name = event["toolCallName"]
+    holder = messages.owner(call_id)
+    assert holder is not None
+    if len(messages) > before:
+        holder.rest.update(_made_by(event))
+        state.said.append(holder.id)
+    owner = event.get("subagentRunId", holder.rest.get("subagentRunId"))
+    state.open["tool", call_id] = OpenPart("tool", call_id, owner, event)
     merge_metadata(call.rest, event)
 
 
@@ -125,12 +129,36 @@ def _state_delta(state: RunState, event: Event) -> None:
 
 
 def _messages_snapshot(state: RunState, event: Event) -> None:
-    """Replaces by id, adds, and drops what is left out; but reasoning and activities only if it holds such."""
-    told = {wire["id"]: from_wire(wire) for wire in event["messages"]}
-    roles = {message.role for message in told.values()}
-    client_only = {"activity", "reasoning"} - roles
-    kept = [told.pop(held.id, held) for held in state.messages if held.id in told or held.role in client_only]
-    state.messages.replace([*kept, *told.values()])
+    """Replaces by id, adds, and drops what is left out; but reasoning and activities only if it is theirs to say."""
+    told = [from_wire(wire) for wire in event["messages"]]
+    by_id = {message.id: message for message in told}
+    stays = _kept(event, {message.role for message in told})
+    kept = [by_id.get(held.id, held) for held in state.messages if held.id in by_id or stays(held)]
+    known = {message.id for message in kept}
+    added = [message for message in told if message.id not in known]
+    state.said += [message.id for message in added]
+    state.messages.replace([*kept, *added])
+
+
+def _kept(event: Event, roles: set[str]) -> Callable[[Message], bool]:
+    """Whether a message that a snapshot leaves out stays: see `authoritativeActivityTypes` of `@ag-ui/client`."""
+    scope = event.get("metadata", {}).get("@ag-ui/client", _UNSAID)
+    if scope is not _UNSAID:
+        scope = scope.get("authoritativeActivityTypes", _UNSAID) if isinstance(scope, dict) else []
+    if scope is _UNSAID:
+        scope = None if "activity" in roles else []
+    elif scope is not None and not (isinstance(scope, list) and all(isinstance(one, str) for one in scope)):
+        scope = []
+
+    def stays(held: Message) -> bool:
+        if held.role == "activity":
+            return scope is not None and held.rest.get("activityType") not in scope
+        return held.role == "reasoning" and "reasoning" not in roles
+
+    return stays
+
+
+_UNSAID = object()
 
 
 def _activity_snapshot(state: RunState, event: Event) -> None:
@@ -140,10 +168,11 @@ def _activity_snapshot(state: RunState, event: Event) -> None:
         held = state.messages.append(Message(event["messageId"], "activity", rest=rest))
         state.said.append(held.id)
     elif event.get("replace", True):
-        if held.role == "activity" and "metadata" in held.rest:
-            rest["metadata"] = held.rest["metadata"]
-        held = Message(held.id, "activity", rest=rest)
-        state.messages.put(held)
+        if held.role == "activity":
+            rest = {key: value for key, value in held.rest.items() if key != "subagentRunId"} | rest
+        calls, held.role, held.text, held.calls, held.rest = held.calls, "activity", None, [], rest
+        if calls:
+            state.messages.replace(list(state.messages))
     elif held.role != "activity":
         return
     merge_metadata(held.rest, event)
@@ -163,13 +192,14 @@ def _activity_delta(state: RunState, event: Event) -> None:
 
 def _step_started(state: RunState, event: Event) -> None:
     _open(state, "step", event["stepName"], event)
-    state.steps.append(Step(event["stepName"], event.get("timestamp", 0)))
+    state.steps.append(Step(event["stepName"], event.get("timestamp", 0), owner=event.get("subagentRunId")))
 
 
 def _step_finished(state: RunState, event: Event) -> None:
-    state.open.pop(("step", event["stepName"]), None)
+    name, owner = event["stepName"], event.get("subagentRunId")
+    state.open.pop(("step", step_id(name, owner)), None)
     for step in reversed(state.steps):
-        if step.name == event["stepName"] and step.ended_at_ms is None:
+        if step.name == name and step.owner == owner and step.ended_at_ms is None:
             step.ended_at_ms = event.get("timestamp", 0)
             return
 

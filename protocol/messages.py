@@ -10,6 +10,7 @@ from typing import Any
 
 import jsonpatch  # RFC 6902 by its library: what hocket exists for lies elsewhere
 import jsonpointer
+import orjson
 
 REF = "ref"
 """Key of a message that stands for the thread's own message of that id, which the log holds already."""
@@ -43,38 +44,51 @@ class Message:
         wire: dict[str, Any] = {"id": self.id, "role": self.role}
         if self.text is not None:
             wire["content"] = "".join(self.text)
+        wire |= self.rest
         if self.calls:
             wire["toolCalls"] = [call.wire() for call in self.calls]
-        return wire | self.rest
+        return wire
 
 
 def from_wire(wire: dict[str, Any]) -> Message:
-    """A message as a client sent it; fields that are not ours are kept."""
-    rest = {key: value for key, value in wire.items() if key not in ("id", "role", "toolCalls")}
+    """A message as a client sent it. Fields that are not ours are kept; null is the same as absent, because a
+    client accepts the one and is ended by the other."""
+    rest = {key: value for key, value in wire.items() if key not in ("id", "role") and value is not None}
     content = rest.get("content")
     text = [rest.pop("content")] if isinstance(content, str) else None
-    calls = [_call_from_wire(call) for call in wire.get("toolCalls") or ()]
+    calls = [_call_from_wire(call) for call in rest.pop("toolCalls")] if rest.get("toolCalls") else []
     return Message(str(wire.get("id", "")), str(wire.get("role", "")), text, calls, rest)
 
 
 def _call_from_wire(wire: dict[str, Any]) -> ToolCall:
     function = wire.get("function") or {}
-    rest = {key: value for key, value in wire.items() if key not in ("id", "type", "function")}
-    return ToolCall(str(wire.get("id", "")), function.get("name", ""), [function.get("arguments", "")], rest)
+    rest = {key: value for key, value in wire.items() if key not in ("id", "type", "function") and value is not None}
+    return ToolCall(str(wire.get("id", "")), str(function.get("name", "")), [_text(function.get("arguments"))], rest)
+
+
+def _text(arguments: Any) -> str:
+    """Arguments are JSON text; a value that came as itself is written as such."""
+    return arguments if isinstance(arguments, str) else "" if arguments is None else orjson.dumps(arguments).decode()
 
 
 class Transcript:
-    """Messages in order, found by id; tool calls found by theirs."""
+    """Messages in order, found by id; tool calls found by theirs. Of two with one id the first is found."""
 
-    __slots__ = ("_by_id", "_owner", "_order")
+    __slots__ = ("_by_id", "_calls", "_owner", "_order")
 
     def __init__(self, messages: Iterable[Message] = ()) -> None:
         self.replace(messages)
 
     def replace(self, messages: Iterable[Message]) -> None:
-        self._order = list(messages)
-        self._by_id = {message.id: message for message in self._order}
-        self._owner = {call.id: message for message in self._order for call in message.calls}
+        self._order = list[Message]()
+        self._by_id = dict[str, Message]()
+        self._calls = dict[str, ToolCall]()
+        self._owner = dict[str, Message]()
+        for message in messages:
+            self.append(message)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Transcript) and [one.wire() for one in self] == [one.wire() for one in other]
 
     def __iter__(self) -> Iterator[Message]:
         return iter(self._order)
@@ -86,28 +100,31 @@ class Transcript:
         return self._by_id.get(message_id)
 
     def call(self, call_id: str) -> ToolCall | None:
-        owner = self._owner.get(call_id)
-        return next((call for call in owner.calls if call.id == call_id), None) if owner else None
+        return self._calls.get(call_id)
+
+    def owner(self, call_id: str) -> Message | None:
+        """The message that holds the call."""
+        return self._owner.get(call_id)
 
     def append(self, message: Message) -> Message:
         self._order.append(message)
-        self._by_id[message.id] = message
+        self._by_id.setdefault(message.id, message)
         for call in message.calls:
-            self._owner[call.id] = message
+            self._own(call, message)
         return message
 
+    def _own(self, call: ToolCall, message: Message) -> None:
+        self._calls.setdefault(call.id, call)
+        self._owner.setdefault(call.id, message)
+
     def open_call(self, call_id: str, name: str, parent_id: str | None) -> ToolCall:
-        """The call of that id, made on `parent_id`'s message, or on a new one, if it is not known yet."""
-        known = self.call(call_id)
-        if known is not None:
-            known.name = name
-            return known
+        """A new call, made on the message `parent_id`, or on a new one if there is none that can hold it."""
         parent = self._by_id.get(parent_id) if parent_id else None
         if parent is None or parent.role != "assistant":
             parent = self.append(Message(call_id if parent or not parent_id else parent_id, "assistant"))
         call = ToolCall(call_id, name)
         parent.calls.append(call)
-        self._owner[call_id] = parent
+        self._own(call, parent)
         return call
 
     def add_result(self, message: Message, call_id: str) -> None:
@@ -115,18 +132,12 @@ class Transcript:
         owner = self._owner.get(call_id)
         at = len(self._order)
         if owner is not None:
-            at = next(i for i, held in enumerate(self._order) if held is owner) + 1
+            while self._order[at - 1] is not owner:  # from the end, where it nearly always is
+                at -= 1
             while at < len(self._order) and self._order[at].role == "tool":
                 at += 1
         self._order.insert(at, message)
-        self._by_id[message.id] = message
-
-    def put(self, message: Message) -> None:
-        """In the place of the message of that id, or at the end."""
-        if message.id not in self._by_id:
-            self.append(message)
-            return
-        self.replace(message if held.id == message.id else held for held in self._order)
+        self._by_id.setdefault(message.id, message)
 
 
 def resolve(own: Iterable[Message], history: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -144,11 +155,14 @@ def resolve(own: Iterable[Message], history: Iterable[dict[str, Any]]) -> list[d
 def _on_top_of(known: dict[str, Any], ref: Message) -> dict[str, Any]:
     """The thread's message with what this run has said on it since."""
     wire = dict(known)
-    if ref.text:
-        wire["content"] = (wire.get("content") or "") + "".join(ref.text)
+    if ref.text is not None:
+        before = wire.get("content")
+        wire["content"] = (before if isinstance(before, str) else "") + "".join(ref.text)
     if ref.calls:
         wire["toolCalls"] = [*wire.get("toolCalls", ()), *(call.wire() for call in ref.calls)]
-    return wire | {key: value for key, value in ref.rest.items() if key != REF}
+    if "metadata" in ref.rest:
+        wire["metadata"] = {**wire.get("metadata", {}), **ref.rest["metadata"]}
+    return wire | {key: value for key, value in ref.rest.items() if key not in (REF, "metadata")}
 
 
 def merge_metadata(target: dict[str, Any], event: dict[str, Any]) -> None:
@@ -157,9 +171,17 @@ def merge_metadata(target: dict[str, Any], event: dict[str, Any]) -> None:
         target["metadata"] = {**target.get("metadata", {}), **event["metadata"]}
 
 
-def patched(document: Any, patch: list[dict[str, Any]]) -> Any:
+def patched(document: Any, patch: list[Any]) -> Any:
     """A new document. Raises ValueError, with the reason, if the RFC 6902 patch does not apply."""
     try:
         return jsonpatch.apply_patch(document, patch)
-    except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, TypeError, KeyError, IndexError) as bad:
+    except (
+        jsonpatch.JsonPatchException,
+        jsonpointer.JsonPointerException,
+        TypeError,
+        KeyError,
+        IndexError,
+        AttributeError,
+        RecursionError,
+    ) as bad:
         raise ValueError(f"the patch does not apply: {bad}") from bad

@@ -27,16 +27,27 @@ def prelude(state: RunState, transcript: list[Event]) -> list[Event]:
         }
     ]
     parts = list(state.open.values())
-    told += [part.event for part in parts if part.kind == "subagent"]
+    told += [_rooted(part.event, state) for part in parts if part.kind == "subagent"]
     told.append({"type": "MESSAGES_SNAPSHOT", "messages": transcript})
-    if state.state is not None:
-        told.append({"type": "STATE_SNAPSHOT", "snapshot": state.state})
+    told.append({"type": "STATE_SNAPSHOT", "snapshot": state.state})
     told += [part.event for part in parts if part.kind == "step"]
-    told += [part.event for part in parts if part.kind not in ("subagent", "step")]
+    told += [_bare(part.event) for part in parts if part.kind not in ("subagent", "step")]
     end = ending(state)
     if end is not None:
         told.append(end)
     return told
+
+
+def _rooted(event: Event, state: RunState) -> Event:
+    """A parent that has ended is not told again, and a client refuses a subagent whose parent it does not know."""
+    if event.get("parentSubagentRunId") is None or ("subagent", event["parentSubagentRunId"]) in state.open:
+        return event
+    return {key: value for key, value in event.items() if key != "parentSubagentRunId"}
+
+
+def _bare(event: Event) -> Event:
+    """Without metadata: the transcript has it, with what came later on top."""
+    return {key: value for key, value in event.items() if key != "metadata"} if "metadata" in event else event
 
 
 def ending(state: RunState) -> Event | None:

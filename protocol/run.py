@@ -104,7 +104,8 @@ def _run_error(state: RunState, event: Event) -> None:
 def _end_leg(state: RunState, event: Event) -> None:
     state.leg.ended_at_ms = event["timestamp"]
     state.open = {}
-    for report in event.get("usage") or ():
+    reports = event.get("usage")
+    for report in reports if isinstance(reports, list) else ():
         totals = state.usage = state.usage or {}
         for name, amount in report.items() if isinstance(report, dict) else ():
             if type(amount) is int:

@@ -26,7 +26,8 @@ _CHUNKS = {
     ),
 }
 _END = {"text": "TEXT_MESSAGE_END", "tool": "TOOL_CALL_END", "reasoning_message": "REASONING_MESSAGE_END"}
-_ID_FIELDS = ("messageId", "parentMessageId", "toolCallId")
+_ID_FIELDS = ("messageId", "parentMessageId", "toolCallId", "parentToolCallId", "entityId")
+_SUBAGENT_FIELDS = ("subagentRunId", "parentSubagentRunId")
 
 
 class Speech:
@@ -42,13 +43,14 @@ class Speech:
         self._chunk: tuple[str, str, str] | None = None
         self._suffix = f"~{state.attempt}" if state.attempt > 1 else ""
         self._taken = _abandoned_ids(state) if self._suffix else frozenset[str]()
+        self._ended = frozenset(state.closed_subagents) if self._suffix else frozenset[str]()
 
     def events(self, item: Any) -> list[Event]:
         """The events that `item` stands for. Raises IllegalEvent for what cannot be one."""
         if type(item) is str:
             return self.say(item)
         event = as_event(item)
-        if self._taken:
+        if self._taken or self._ended:
             event = self._renamed(event)
         kind = event.get("type")
         if kind in _CHUNKS:
@@ -62,7 +64,8 @@ class Speech:
         """Closes the message or call that was opened here for the agent."""
         ended: list[Event] = []
         if self._text is not None:
-            ended.append({"type": "TEXT_MESSAGE_END", "messageId": self._text})
+            if ("text", self._text) in self._state.open:
+                ended.append({"type": "TEXT_MESSAGE_END", "messageId": self._text})
             self._text = None
         if self._chunk is not None:
             part, field, part_id = self._chunk
@@ -83,31 +86,39 @@ class Speech:
 
     def _spread(self, event: Event, part: str, field: str, start: str, content: str) -> list[Event]:
         part_id = event.get(field) or (self._chunk[2] if self._chunk and self._chunk[0] == part else None)
-        if part_id is None:
-            raise IllegalEvent("chunk-id", f"The first {event['type']} of a series needs '{field}'")
+        if not isinstance(part_id, str):
+            raise IllegalEvent("chunk-id", f"The first {event['type']} of a series needs '{field}' as text")
         said: list[Event] = []
         if self._chunk != (part, field, part_id):
             said = self.pause()
-        if (part, part_id) not in self._state.open:
+        opened = (part, part_id) not in self._state.open
+        if opened:
             opener = {key: value for key, value in event.items() if key not in ("type", "delta")}
             if part == "reasoning_message":
                 opener["role"] = "reasoning"
             said.append({"type": start, **opener, field: part_id})
         self._chunk = (part, field, part_id)
-        if event.get("delta"):
+        late = {"metadata": event["metadata"]} if "metadata" in event and not opened else {}
+        if event.get("delta") or late:
             owner = {"subagentRunId": event["subagentRunId"]} if "subagentRunId" in event else {}
-            said.append({"type": content, field: part_id, "delta": event["delta"], **owner})
+            said.append({"type": content, field: part_id, "delta": event.get("delta", ""), **owner, **late})
         return said
 
     def _renamed(self, event: Event) -> Event:
-        clashes = {name: event[name] + self._suffix for name in _ID_FIELDS if event.get(name) in self._taken}
+        clashes = {name: event[name] + self._suffix for name in _ID_FIELDS if _is_in(event, name, self._taken)}
+        clashes |= {name: event[name] + self._suffix for name in _SUBAGENT_FIELDS if _is_in(event, name, self._ended)}
         return {**event, **clashes} if clashes else event
+
+
+def _is_in(event: Event, name: str, ids: frozenset[str]) -> bool:
+    value = event.get(name)
+    return isinstance(value, str) and value in ids
 
 
 def as_event(item: Any) -> Event:
     """A dict as it is, an `ag_ui.core` event by its aliases. Raises IllegalEvent for anything else."""
     if isinstance(item, dict):
-        return item
+        return item if type(item.get("type")) is str else _named_plainly(item)
     dump = getattr(item, "model_dump", None)
     if dump is None:
         given = type(item).__name__
@@ -116,6 +127,12 @@ def as_event(item: Any) -> Event:
         )
     event: Event = dump(mode="json", by_alias=True)
     return event
+
+
+def _named_plainly(event: Event) -> Event:
+    """With the text of its type where that is a member of `ag_ui.core.EventType`."""
+    kind = event.get("type")
+    return {**event, "type": str.__str__(kind)} if isinstance(kind, str) else event
 
 
 def _abandoned_ids(state: RunState) -> frozenset[str]:

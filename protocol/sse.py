@@ -64,17 +64,20 @@ def split(body: bytes) -> Iterator[Frame]:
             yield _decode(raw)
 
 
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
 def _decode(raw: bytes) -> Frame:
     seq: int | None = None
     name: str | None = None
     data: list[bytes] = []
-    for line in raw.split(b"\n"):
+    for line in raw.removeprefix(_BYTE_ORDER_MARK).split(b"\n"):
         field, _, value = line.partition(b":")
         value = value[1:] if value.startswith(b" ") else value
         if field == b"data":
             data.append(value)
         elif field == b"id":
-            seq = int(value) if value.isdigit() else None
+            seq = int(value) if value.isdigit() and len(value) < 20 else None
         elif field == b"event":
             name = value.decode(errors="replace")
     return Frame(seq, name, b"\n".join(data))
@@ -93,11 +96,13 @@ class Decoder:
     def feed(self, chunk: bytes) -> list[Frame]:
         """The frames that `chunk` completes, in order."""
         text = self._rest + chunk
+        held = b""
         if b"\r" in text:
-            keep = text.endswith(b"\r")
-            text = text.replace(b"\r\n", b"\n")
-            text = text if keep else text.replace(b"\r", b"\n")
-        *whole, self._rest = text.split(b"\n\n")
+            if text.endswith(b"\r"):  # its line feed may be the next byte
+                text, held = text[:-1], b"\r"
+            text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        *whole, rest = text.split(b"\n\n")
+        self._rest = rest + held
         if len(self._rest) > self._frame_bytes_max:
             raise Invalid(f"A server-sent event is longer than {self._frame_bytes_max} bytes.")
         return [found for raw in whole if (found := _decode(raw)).data]

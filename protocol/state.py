@@ -43,11 +43,12 @@ class Leg:
 
 @dataclass(slots=True)
 class Step:
-    """A named step; `ended_at_ms` is None while it is open."""
+    """A named step; `ended_at_ms` is None while it is open. `owner` is the subagent that took it, if one did."""
 
     name: str
     started_at_ms: int
     ended_at_ms: int | None = None
+    owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,16 @@ class OpenPart:
     id: str
     owner: str | None
     event: dict[str, Any]
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Its place among the open parts."""
+        return (self.kind, self.id if self.kind != "step" else step_id(self.id, self.owner))
+
+
+def step_id(name: str, owner: str | None) -> str:
+    """Steps of one name may be open side by side, one for the agent and one for each subagent."""
+    return name if owner is None else f"{name}\0{owner}"
 
 
 @dataclass(slots=True)

@@ -45,8 +45,8 @@ def decode_token(token: str) -> str:
 
 
 def run_subject(tenant: str, run_id: str) -> str:
-    """The subject of a run without its lane; `<this>.>` is the whole run."""
-    return f"run.{encode_token(tenant)}.{encode_token(run_id)}"
+    """The subject of a run without its lane; `<this>.>` is the whole run. Raises InvalidId."""
+    return f"run.{encode_token(tenant)}.{encode_token(check_id(run_id, 'The run id'))}"
 
 
 def parse_subject(subject: str) -> tuple[str, str, str]:
