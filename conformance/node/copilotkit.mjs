@@ -2,7 +2,7 @@
 //
 //   core     makes a CopilotKitCore: {as, agent, threadId, headers?, transport?}
 //   connect  core.connectAgent, waits for its end unless {background: true}: {as}
-//   run      core.runAgent after an own message: {as, say?, runId?, forwardedProps?}, likewise
+//   run      core.runAgent after an own message: {as, say?, runId?, resume?, forwardedProps?}, likewise
 //   stop     core.stopAgent: {as}
 //   seen, release, done, post, leave   as in agui.mjs
 
@@ -49,10 +49,10 @@ async function play(scenario) {
     client.it.subscribe({ onEvent: ({ event }) => { client.seen.add(event) } })
   }
 
-  async function run({ as, say, runId, forwardedProps }) {
+  async function run({ as, say, runId, resume, forwardedProps }) {
     const { core, it } = clients[as]
     if (say) it.addMessage({ id: say.id, role: 'user', content: say.content })
-    await core.runAgent({ agent: it, runId, forwardedProps })
+    await core.runAgent({ agent: it, runId, resume, forwardedProps })
   }
 
   const ops = {
