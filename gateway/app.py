@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from importlib.metadata import version
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -18,7 +19,10 @@ from runtime.settings import Settings
 from .agui import AgUi
 from .agui_stream import AgUiStreams
 from .copilotkit import CopilotKit
+from .documents import document_routes
 from .errors import HANDLERS
+from .rest import Rest
+from .rest_table import OPERATIONS, PROBES
 from .stream import Streams
 
 _AUDIT_SECONDS = 15.0
@@ -60,6 +64,7 @@ def build_app(engine: Engine, streams: Streams, settings: Settings) -> Starlette
     runs = AgUiStreams(engine, streams)
     agui = AgUi(runs, settings.body_bytes_max)
     copilotkit = CopilotKit(engine, runs, settings.body_bytes_max)
+    rest = Rest(engine, streams, settings.body_bytes_max)
 
     async def healthz(_: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -68,7 +73,9 @@ def build_app(engine: Engine, streams: Streams, settings: Settings) -> Starlette
         ready = engine.ready
         return JSONResponse({"status": "ready" if ready else "not ready"}, 200 if ready else 503)
 
-    routes = [*agui.routes(), *copilotkit.routes(), Route("/healthz", healthz), Route("/readyz", readyz)]
+    documents = document_routes(version("hocket"), [*OPERATIONS, *PROBES])
+    probes = [Route("/healthz", healthz), Route("/readyz", readyz)]
+    routes = [*agui.routes(), *copilotkit.routes(), *rest.routes(), *documents, *probes]
     return Starlette(routes=routes, exception_handlers=HANDLERS)
 
 

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from protocol.errors import Invalid
 
 SEQ_MAX = 2**53 - 1
+_DIGITS_MAX = 16
 
 
 def cursor_of(request: Request) -> int | None:
@@ -19,6 +20,6 @@ def cursor_of(request: Request) -> int | None:
 
 
 def _number(name: str, value: str) -> int:
-    if not (value.isascii() and value.isdigit()) or int(value) > SEQ_MAX:
+    if not (value.isascii() and value.isdigit() and len(value) <= _DIGITS_MAX) or int(value) > SEQ_MAX:
         raise Invalid(f"{name} must be a whole number from 0 to {SEQ_MAX}; it is {value[:40]!r}.")
     return int(value)

@@ -57,11 +57,12 @@ def _headers(status: int) -> dict[str, str]:
 
 def render(request: Request, error: Exception) -> Response:
     """The answer of the face that the path belongs to."""
-    form: Callable[..., Response] = problem if request.url.path.startswith("/v1") else plain
+    path = request.scope["path"]  # request.url would be built from the Host header, which may be rubbish
+    form: Callable[..., Response] = problem if path == "/v1" or path.startswith("/v1/") else plain
     if isinstance(error, errors.HocketError):
         status = status_of(error)
         if status >= 500:
-            logger.error("%s %s: %s", request.method, request.url.path, error.message)
+            logger.error("%s %s: %s", request.method, path, error.message)
         extra = {"run_id": error.run_id} if isinstance(error, errors.ThreadBusy) else {}
         return form(status, error.code, error.message, **extra)
     if isinstance(error, HTTPException):
@@ -69,7 +70,7 @@ def render(request: Request, error: Exception) -> Response:
         response = form(error.status_code, code, error.detail)
         response.headers.update(error.headers or {})
         return response
-    logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    logger.error("%s %s failed", request.method, path, exc_info=error)
     return form(500, "internal_error", "The gateway failed; its log says why.")
 
 

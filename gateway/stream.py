@@ -44,7 +44,7 @@ class Streams:
         self._tick_s, self._stall_s = keep_alive_s / _TICKS, stall_s
         self._open: dict[int, EventStream] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self.draining = False
+        self.stopping = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._open)
@@ -73,7 +73,7 @@ class Streams:
 
     def drain(self) -> None:
         """Gives every stream its last comment and ends it; runs go on."""
-        self.draining = True
+        self.stopping.set()
         for stream in list(self._open.values()):
             stream.finish(_DRAINED)
 
@@ -106,7 +106,7 @@ class EventStream:
             await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
             await send({"type": "http.response.body", "body": self._opening or b":\n\n", "more_body": True})
             self._opening = b""
-            if self._streams.draining:
+            if self._streams.stopping.is_set():
                 await send({"type": "http.response.body", "body": _DRAINED})
                 return
             await self._replay(receive)
@@ -129,7 +129,7 @@ class EventStream:
                     self._quiet = 0
                     await self._send({"type": "http.response.body", "body": body, "more_body": True})
                     if watch is None:
-                        watch = asyncio.get_running_loop().create_task(_gone(receive))
+                        watch = asyncio.get_running_loop().create_task(gone(receive))
                     await asyncio.sleep(0)
                     if watch.done():
                         return
@@ -143,7 +143,7 @@ class EventStream:
             self._live = True
             self._follow.attach(self._push)
             self._push()
-            await (watch or _gone(receive))
+            await (watch or gone(receive))
         finally:
             if watch is not None and not watch.done():
                 watch.cancel()
@@ -233,7 +233,7 @@ class EventStream:
             self._task.cancel()
 
 
-async def _gone(receive: Receive) -> Message:
+async def gone(receive: Receive) -> Message:
     """Returns once the client has left, or the response is complete."""
     while True:
         message = await receive()

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
+from weakref import WeakValueDictionary
 
 import orjson
 
@@ -23,7 +24,7 @@ from protocol.subjects import check_id, encode_token, run_subject
 
 from . import threads
 from .checkpoints import catch_up, load_state
-from .follow import Follow, Tails
+from .follow import Follow, Tails, chunk
 from .index import Index, Query
 from .log import AGENTS, Log, WrongRevision
 from .settings import Settings
@@ -67,7 +68,7 @@ class Engine:
         self._log, self._settings, self._index = log, settings, index
         self.tails = Tails(log, settings.cache_bytes_max)
         self._states: OrderedDict[str, tuple[RunState, int]] = OrderedDict()
-        self._folding: dict[str, asyncio.Lock] = {}
+        self._folding: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._appended_rev = 0
         self._agents: dict[str, dict[str, Any]] = {}
         self._agents_at = 0.0
@@ -87,7 +88,8 @@ class Engine:
         if known is not None:
             return _attached(known[0], want, digest)
         thread_id = check_id(want.thread_id or str(uuid.uuid4()), "The thread id")
-        previous = await self._take_thread(by, thread_id, run_id, want.on_busy or agent["on_busy"], face)
+        head = await threads.head(self._log, by.tenant, thread_id)
+        previous = await self._previous(by, thread_id, head, run_id, want.on_busy or agent["on_busy"], face)
         entry = ask(
             ASK_START, by, face, _now_ms(), agent=want.agent, runId=run_id, threadId=thread_id, previous=previous,
             digest=digest, metadata=want.metadata, input=await self._own_input(want.input, by.tenant, previous),
@@ -95,8 +97,11 @@ class Engine:
         body = encode(1, entry)
         if len(body) > self._log.body_bytes_max:
             raise TooLarge(f"The run's input has {len(body)} bytes; the log takes {self._log.body_bytes_max}.")
+        if head is None or head.run_id != run_id:
+            mine = threads.Head(run_id, previous, _now_ms(), 0)
+            await threads.claim(self._log, by.tenant, thread_id, mine, head.rev if head is not None else 0)
         try:
-            self._appended_rev = await self._log.append(run, "ask", body, 0)
+            self._wrote(await self._log.append(run, "ask", body, 0))
         except WrongRevision:
             known = await load_state(self._log, run, exact=True)
             if known is None:
@@ -109,19 +114,25 @@ class Engine:
 
         Raises RunNotFound.
         """
-        run = run_subject(by.tenant, run_id)
+        run = _run(run_id, by)
+        looked = False
         while True:
             last = await self._log.last(run, exact=True)
             if last is None:
                 raise RunNotFound(run_id)
-            state = await self.state(run_id, by, last.rev)
-            if state.terminal and not state.cancelling:
-                return state
-            if state.cancelling:
-                break
-            body = encode(state.seq + 1, ask(ASK_CANCEL, by, face, _now_ms(), runId=run_id, reason=reason))
+            # An agent at full speed appends while its last words are being folded. So they are only counted, from
+            # the second try on: nothing in the flow lane ends a run.
+            if not looked or last.lane != "flow":
+                state = await self.state(run_id, by, last.rev)
+                if state.terminal and not state.cancelling:
+                    return state
+                if state.cancelling:
+                    break
+                looked = True
+            seq = chunk(last).last + 1
+            body = encode(seq, ask(ASK_CANCEL, by, face, _now_ms(), runId=run_id, reason=reason))
             try:
-                self._appended_rev = await self._log.append(run, "ask", body, last.rev)
+                self._wrote(await self._log.append(run, "ask", body, last.rev))
                 break
             except WrongRevision:
                 continue
@@ -132,17 +143,15 @@ class Engine:
 
     async def state(self, run_id: str, by: Principal, at_least_rev: int = 0) -> RunState:
         """The run as the log has it now. Raises RunNotFound. The state is shared: read it, and before you wait."""
-        run = run_subject(by.tenant, run_id)
-        lock = self._folding.setdefault(run, asyncio.Lock())
+        run = _run(run_id, by)
+        lock = self._folding.get(run)
+        if lock is None:
+            lock = self._folding[run] = asyncio.Lock()
         async with lock:
             try:
-                state, rev = await self._fresh(run, at_least_rev)
+                return (await self._fresh(run, at_least_rev))[0]
             except RunNotFound:
                 raise RunNotFound(run_id) from None
-            finally:
-                if not lock._waiters:  # type: ignore[attr-defined]
-                    self._folding.pop(run, None)
-        return state
 
     async def _fresh(self, run: str, at_least_rev: int) -> tuple[RunState, int]:
         held = self._states.get(run)
@@ -150,7 +159,7 @@ class Engine:
             self._states.move_to_end(run)
             return held
         if held is None:
-            loaded = await load_state(self._log, run)
+            loaded = await load_state(self._log, run, exact=at_least_rev > 0)
             if loaded is None:
                 raise RunNotFound(run)
         else:
@@ -170,7 +179,7 @@ class Engine:
     async def follow(self, run_id: str, by: Principal, after_seq: int = 0) -> Follow:
         """A cursor on the run's entries after `after_seq`. Raises RunNotFound. Close it."""
         try:
-            return await self.tails.follow(run_subject(by.tenant, run_id), after_seq)
+            return await self.tails.follow(_run(run_id, by), after_seq)
         except RunNotFound:
             raise RunNotFound(run_id) from None
 
@@ -254,24 +263,28 @@ class Engine:
             return str(uuid.uuid4())
         return str(uuid.uuid5(_NAMESPACE, f"{by.tenant}\n{by.id}\n{want.key}"))
 
-    async def _take_thread(self, by: Principal, thread_id: str, run_id: str, on_busy: str, face: str) -> str | None:
-        """Makes the run the thread's latest and returns the one before it. Raises ThreadBusy."""
-        head = await threads.head(self._log, by.tenant, thread_id)
-        previous = head.run_id if head is not None else None
-        if head is not None and previous is not None:
-            try:
-                state = await self.state(previous, by)
-                if state.ended_at_ms is None and on_busy == "cancel_previous":
-                    state = await self.cancel(previous, by, face, "another run was started on the thread")
-                if state.ended_at_ms is None:
-                    raise ThreadBusy(thread_id, previous)
-            except RunNotFound:
-                if previous != run_id and head.fresh(_now_ms()):
-                    raise ThreadBusy(thread_id, previous) from None
-                previous = head.previous  # a start that got no further than its claim
-        mine = threads.Head(run_id, previous, _now_ms(), 0)
-        await threads.claim(self._log, by.tenant, thread_id, mine, head.rev if head is not None else 0)
-        return previous
+    def _wrote(self, rev: int) -> None:
+        self._appended_rev = max(self._appended_rev, rev)
+
+    async def _previous(
+        self, by: Principal, thread_id: str, head: threads.Head | None, run_id: str, on_busy: str, face: str
+    ) -> str | None:
+        """The run that this one comes after on its thread; it has ended, or is cancelled now. Raises ThreadBusy."""
+        if head is None:
+            return None
+        if head.run_id == run_id:  # the same start, sent twice
+            return head.previous
+        try:
+            state = await self.state(head.run_id, by)
+        except RunNotFound:
+            if head.fresh(_now_ms()):
+                raise ThreadBusy(thread_id, head.run_id) from None
+            return head.previous  # a start that got no further than its claim
+        if state.ended_at_ms is None and on_busy == "cancel_previous":
+            state = await self.cancel(head.run_id, by, face, "another run was started on the thread")
+        if state.ended_at_ms is None:
+            raise ThreadBusy(thread_id, head.run_id)
+        return head.run_id
 
     async def _own_input(self, given: dict[str, Any], tenant: str, previous: str | None) -> dict[str, Any]:
         """The input as it is recorded: what the thread holds already only by its id.
@@ -289,7 +302,7 @@ class Engine:
             sent = [*told, *sent]
         own = [
             {"id": message["id"], "role": message["role"], REF: True}
-            if known.get(message["id"]) == message
+            if known.get(message.get("id")) == message
             else message
             for message in sent
         ]
@@ -298,6 +311,11 @@ class Engine:
             before = await load_state(self._log, run_subject(tenant, previous))
             state = before[0].state if before else state
         return {**given, "messages": own, "state": state}
+
+
+def _run(run_id: str, by: Principal) -> str:
+    """Where the run lives. Raises InvalidId: an id too long for the log must not reach it."""
+    return run_subject(by.tenant, check_id(run_id, "The run id"))
 
 
 def _attached(state: RunState, want: Start, digest: str) -> Started:

@@ -70,13 +70,15 @@ async def head(log: Log, tenant: str, thread_id: str) -> Head | None:
     return Head(told["run"], told["previous"], told["at"], held.rev)
 
 
-async def claim(log: Log, tenant: str, thread_id: str, head: Head, expected: int) -> None:
-    """Makes `head` the thread's. Raises ThreadBusy if another start came first."""
-    body = orjson.dumps({"run": head.run_id, "previous": head.previous, "at": head.at_ms})
+async def claim(log: Log, tenant: str, thread_id: str, claimed: Head, expected: int) -> None:
+    """Makes `claimed` the thread's head. Raises ThreadBusy if another start came first."""
+    body = orjson.dumps({"run": claimed.run_id, "previous": claimed.previous, "at": claimed.at_ms})
     try:
         await log.put(THREADS, _key(tenant, thread_id), body, expected)
     except WrongRevision:
-        raise ThreadBusy(thread_id, "one that was started at the same moment") from None
+        now = await head(log, tenant, thread_id)
+        if now is None or now.run_id != claimed.run_id:
+            raise ThreadBusy(thread_id, now.run_id if now is not None else claimed.run_id) from None
 
 
 def _key(tenant: str, thread_id: str) -> str:
