@@ -1,0 +1,79 @@
+"""Routes matched on the path as it was sent, so that an id in it may hold anything, an encoded slash included.
+
+Starlette matches the decoded path, in which `a%2Fb` is two segments. A resource also knows its own methods: it
+answers OPTIONS, leaves out the body of HEAD, and names what is allowed when it refuses.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+from urllib.parse import quote, unquote_to_bytes
+
+from starlette.datastructures import URLPath
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Match, NoMatchFound
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from protocol.errors import Invalid
+
+Handler = Callable[[Request], Awaitable[ASGIApp]]
+Handlers = Mapping[str, Handler]
+"""The handler of each method. HEAD is GET's unless it has its own."""
+
+
+class Resource(BaseRoute):
+    """`path` is made of literal segments and `{name}` ones; a name stands for exactly one non-empty segment."""
+
+    def __init__(self, path: str, handlers: Handlers) -> None:
+        self.path, self._handlers = path, dict(handlers)
+        self._segments = [segment.encode() for segment in path.split("/")]
+        if "GET" in handlers:
+            self._handlers.setdefault("HEAD", handlers["GET"])
+        self._allow = ", ".join([*self._handlers, "OPTIONS"])
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        if scope["type"] != "http":
+            return Match.NONE, {}
+        given = _raw_path(scope).split(b"/")
+        if len(given) != len(self._segments):
+            return Match.NONE, {}
+        params: dict[str, bytes] = {}
+        for wanted, segment in zip(self._segments, given, strict=True):
+            if wanted[:1] == b"{" and segment:
+                params[wanted[1:-1].decode()] = segment
+            elif wanted != segment:
+                return Match.NONE, {}
+        return Match.FULL, {"path_params": params, "endpoint": self}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        handler = self._handlers.get(scope["method"])
+        if handler is not None:
+            scope["path_params"] = {name: _decoded(name, raw) for name, raw in scope["path_params"].items()}
+            answer = await handler(Request(scope, receive, send))
+        elif scope["method"] == "OPTIONS":
+            answer = Response(status_code=204, headers={"allow": self._allow})
+        else:
+            refusal = f"{scope['method']} is not possible here. Allowed: {self._allow}."
+            raise HTTPException(405, refusal, {"allow": self._allow})
+        await answer(scope, receive, send)
+
+    def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:
+        raise NoMatchFound(name, path_params)
+
+
+def segment(value: str) -> str:
+    """An id as one segment of a path. Dots alone are encoded too: bare, a client would resolve them away."""
+    return quote(value, safe="") if value.strip(".") else "%2E" * len(value)
+
+
+def _raw_path(scope: Scope) -> bytes:
+    raw = scope.get("raw_path")
+    return raw.partition(b"?")[0] if raw is not None else quote(scope["path"]).encode()
+
+
+def _decoded(name: str, raw: bytes) -> str:
+    try:
+        return unquote_to_bytes(raw).decode()
+    except UnicodeDecodeError:
+        raise Invalid(f"The {name.replace('_', ' ')} in the path is not valid UTF-8.") from None

@@ -1,0 +1,288 @@
+"""The REST face `/v1`: start, poll, page through, stream and cancel runs. What each operation takes and answers with
+is in `rest_table.py`; every refusal is an RFC 9457 problem."""
+
+import base64
+import binascii
+import re
+import uuid
+from datetime import datetime
+from typing import Any, Literal
+
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from protocol import sse
+from protocol.entries import Principal, public
+from protocol.errors import Invalid, InvalidId, NotFound
+from protocol.state import RunState, Status
+from protocol.subjects import check_id
+from runtime.engine import Engine, Start
+from runtime.follow import Chunk
+from runtime.index import Query
+
+from .auth import principal
+from .body import loads, parse, read_body
+from .cursor import SEQ_MAX, cursor_of
+from .long_poll import hold
+from .query import read_query
+from .resource import Resource, segment
+from .rest_forms import (
+    WAIT_SECONDS_MAX,
+    CancelForm,
+    EventsQuery,
+    NoQuery,
+    RunForm,
+    RunQuery,
+    RunsQuery,
+)
+from .rest_table import OPERATIONS
+from .run_object import run_object, steps
+from .stream import HEADERS, EventStream, Streams
+
+FACE = "rest"
+
+_METADATA_BYTES_MAX = 16 << 10
+_PAGE_BYTES_MAX = 4 << 20
+_NO_HURRY = b"retry: 30000\n\n"
+_KEY = re.compile(r"[!-~]{1,128}")
+_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,9})\b", re.IGNORECASE | re.ASCII)
+_MESSAGES = uuid.UUID("b7a9f6cc-64a6-5a38-9d4e-5f7d1d1c3a52")
+
+
+class Rest:
+    """The face over an engine."""
+
+    def __init__(self, engine: Engine, streams: Streams, body_bytes_max: int) -> None:
+        self._engine, self._streams, self._body_bytes_max = engine, streams, body_bytes_max
+
+    def routes(self) -> list[Resource]:
+        """One resource a path of the table; each operation is answered by the method of its name."""
+        handlers: dict[str, dict[str, Any]] = {}
+        for operation in OPERATIONS:
+            handlers.setdefault(operation.path, {})[operation.method] = getattr(self, operation.name)
+        return [Resource(path, methods) for path, methods in handlers.items()]
+
+    async def create_run(self, request: Request) -> Response:
+        by = principal(request)
+        read_query(NoQuery, request)
+        key, wait = _idempotency_key(request), _preferred_wait(request)
+        form = parse(RunForm, await self._json(request))
+        begun = await self._engine.start(_start(form, key, by), by, FACE)
+        if wait:
+            await hold(
+                self._engine.changed(begun.run_id, by, lambda run: run.status is Status.WAITING, wait),
+                request,
+                self._streams,
+            )
+        headers = {"location": f"/v1/runs/{segment(begun.run_id)}"}
+        if wait is not None:
+            headers["preference-applied"] = f"wait={wait}"
+        state = await self._engine.state(begun.run_id, by)
+        return _answer(run_object(state), _etag(state), 201 if begun.created else 200, headers)
+
+    async def list_runs(self, request: Request) -> Response:
+        by, asked = principal(request), read_query(RunsQuery, request)
+        query = Query(
+            tenant=by.tenant,
+            agent=asked.agent,
+            statuses=tuple(status.value for status in asked.status),
+            thread_id=asked.thread_id,
+            created_after_ms=_ms(asked.created_after),
+            created_before_ms=_ms(asked.created_before, up=True),
+            before=_place(asked.cursor) if asked.cursor is not None else None,
+            limit=asked.limit + 1,
+        )
+        found = await self._engine.list(query)
+        page = found[: asked.limit]
+        cursor = _cursor(page[-1]) if len(found) > len(page) else None
+        return _answer({"runs": [run_object(state) for state in page], "next_cursor": cursor})
+
+    async def get_run(self, request: Request) -> Response:
+        by, run_id = principal(request), _id(request, "run_id")
+        asked = read_query(RunQuery, request) if request.scope["query_string"] else _PLAIN
+        if asked.wait and asked.after_seq is not None:
+            after = asked.after_seq
+            await hold(
+                self._engine.changed(run_id, by, lambda run: run.seq > after, asked.wait), request, self._streams
+            )
+        told: dict[str, Any] = {}
+        if "messages" in asked.include:
+            state, told["messages"] = await self._engine.snapshot(run_id, by)
+        else:
+            state = await self._engine.state(run_id, by)
+        etag = _etag(state)
+        if _holds(request.headers.get("if-none-match"), etag):
+            return Response(status_code=304, headers={"etag": etag})
+        if "state" in asked.include:
+            told["state"] = state.state
+        if "steps" in asked.include:
+            told["steps"] = steps(state)
+        return _answer(run_object(state) | told, etag)
+
+    async def get_events(self, request: Request) -> ASGIApp:
+        by, run_id = principal(request), _id(request, "run_id")
+        asked = read_query(EventsQuery, request)
+        after = cursor_of(request) or 0
+        if _wants_json(request.headers.get("accept", "")):
+            return await self._event_page(run_id, by, after, asked.limit)
+        follow = await self._engine.follow(run_id, by, after)
+        if request.method == "HEAD":
+            follow.close()
+            return Response(headers={name.decode(): value.decode() for name, value in HEADERS})
+        # A browser comes back to a stream that has ended, again and again: all it can be told is not to hurry.
+        return EventStream(self._streams, follow, _named, _NO_HURRY if follow.over(leg_only=False) else b"")
+
+    async def _event_page(self, run_id: str, by: Principal, after: int, limit: int) -> Response:
+        follow = await self._engine.follow(run_id, by, after)
+        told: list[bytes] = []
+        size, last = 0, after
+        try:
+            while len(told) < limit and size < _PAGE_BYTES_MAX and (pieces := await follow.fill()):
+                for found in sse.split(b"".join(_named(piece) for piece in pieces)):
+                    if len(told) == limit or size >= _PAGE_BYTES_MAX:
+                        break
+                    last = found.seq or last
+                    told.append(b'{"seq":%d,"event":%b}' % (last, found.data))
+                    size += len(found.data)
+            more = b"true" if follow.head > last else b"false"
+        finally:
+            follow.close()
+        body = b'{"events":[%b],"next_after_seq":%d,"has_more":%b}' % (b",".join(told), last, more)
+        return Response(body, media_type="application/json")
+
+    async def cancel_run(self, request: Request) -> Response:
+        by, run_id = principal(request), _id(request, "run_id")
+        read_query(NoQuery, request)
+        form = parse(CancelForm, await self._json(request, {}))
+        state = await self._engine.cancel(run_id, by, FACE, form.reason)
+        return _answer(run_object(state), _etag(state))
+
+    async def get_thread_messages(self, request: Request) -> Response:
+        by, thread_id = principal(request), _id(request, "thread_id")
+        read_query(NoQuery, request)
+        messages = await self._engine.thread_messages(thread_id, by)
+        if messages is None:
+            raise NotFound(f"There is no thread {thread_id[:80]!r}.")
+        return _answer({"thread_id": thread_id, "messages": messages})
+
+    async def list_agents(self, request: Request) -> Response:
+        read_query(NoQuery, request)
+        known = await self._engine.agents()
+        shown = ("name", "description", "on_busy", "retry")
+        return _answer({"agents": [{name: agent[name] for name in shown} for agent in known.values()]})
+
+    async def _json(self, request: Request, absent: Any = None) -> Any:
+        """The body, declared as JSON: a page of another site can send anything else without being asked first."""
+        body = await read_body(request, self._body_bytes_max)
+        if not body and absent is not None:
+            return absent
+        media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media != "application/json" and not (media.startswith("application/") and media.endswith("+json")):
+            raise HTTPException(415, f"Send the body as application/json, not as {media[:80] or 'nothing at all'}.")
+        return loads(body)
+
+
+_PLAIN = RunQuery.model_validate({})
+
+
+def _start(form: RunForm, key: str | None, by: Principal) -> Start:
+    if len(orjson.dumps(form.metadata)) > _METADATA_BYTES_MAX:
+        raise Invalid(f"metadata: at most {_METADATA_BYTES_MAX} bytes of JSON.")
+    on_busy: Literal["reject", "cancel_previous"] | None = form.on_busy
+    return Start(form.agent, _input(form, key, by), form.thread_id, form.run_id, key, form.metadata, on_busy)
+
+
+def _input(form: RunForm, key: str | None, by: Principal) -> dict[str, Any]:
+    """AG-UI's input. A text's message has an id that follows from what makes the request the same one again."""
+    if isinstance(form.input, str):
+        known = form.run_id if form.run_id is not None else key and f"{by.id}\n{key}"
+        message_id = uuid.uuid5(_MESSAGES, f"{by.tenant}\n{known}") if known else uuid.uuid4()
+        messages = [{"id": str(message_id), "role": "user", "content": form.input}]
+    else:
+        messages = [message.model_dump(mode="json", by_alias=True, exclude_none=True) for message in form.input]
+    return {
+        "messages": messages,
+        "state": form.state,
+        "tools": [tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in form.tools],
+        "context": [item.model_dump(mode="json", by_alias=True, exclude_none=True) for item in form.context],
+        "forwardedProps": {},
+    }
+
+
+def _named(piece: Chunk) -> bytes:
+    """As stored, with an ask as any reader of the run may see it."""
+    if piece.lane != "ask":
+        return piece.body
+    return b"".join(
+        sse.frame(found.seq or 0, orjson.dumps(public(orjson.loads(found.data))), "ask")
+        for found in sse.split(piece.body)
+    )
+
+
+def _answer(
+    told: dict[str, Any], etag: str | None = None, status: int = 200, headers: dict[str, str] | None = None
+) -> Response:
+    headers = headers or {}
+    if etag is not None:
+        headers["etag"] = etag
+    return Response(orjson.dumps(told), status, headers, "application/json")
+
+
+def _etag(state: RunState) -> str:
+    return f'"{state.seq}"'
+
+
+def _holds(given: str | None, etag: str) -> bool:
+    """Whether If-None-Match names the ETag; weak ones match as well (RFC 9110, 13.1.2)."""
+    if given is None:
+        return False
+    return given.strip() == "*" or any(tag.strip().removeprefix("W/") == etag for tag in given.split(","))
+
+
+def _id(request: Request, name: str) -> str:
+    return check_id(request.path_params[name], f"The {name.replace('_', ' ')}")
+
+
+def _idempotency_key(request: Request) -> str | None:
+    key = request.headers.get("idempotency-key")
+    if key is not None and not _KEY.fullmatch(key):
+        raise Invalid("Idempotency-Key must be 1 to 128 visible ASCII characters.")
+    return key
+
+
+def _preferred_wait(request: Request) -> int | None:
+    """Seconds of `Prefer: wait=N`, at most what is offered. What cannot be understood is passed over (RFC 7240)."""
+    found = _WAIT.search(",".join(request.headers.getlist("prefer")))
+    return min(int(found.group(1)), WAIT_SECONDS_MAX) if found else None
+
+
+def _wants_json(accept: str) -> bool:
+    """JSON, if it is named before server-sent events."""
+    named = [kind.partition(";")[0].strip().lower() for kind in accept.split(",")]
+    return next((kind for kind in named if kind in ("application/json", "text/event-stream")), "") == "application/json"
+
+
+def _ms(at: datetime | None, up: bool = False) -> int | None:
+    if at is None:
+        return None
+    whole, rest = divmod(at.timestamp() * 1000, 1)
+    return int(whole) + (1 if up and rest else 0)
+
+
+def _cursor(last: RunState) -> str:
+    """The place after a row of the list."""
+    return base64.urlsafe_b64encode(orjson.dumps([last.created_at_ms, last.id])).rstrip(b"=").decode()
+
+
+def _place(cursor: str) -> tuple[int, str]:
+    try:
+        padded = cursor.encode() + b"=" * (-len(cursor) % 4)
+        at_ms, run_id = orjson.loads(base64.b64decode(padded, b"-_", validate=True))
+        if type(at_ms) is int and 0 <= at_ms <= SEQ_MAX:
+            return at_ms, check_id(run_id, "The run id")
+    except (binascii.Error, UnicodeEncodeError, orjson.JSONDecodeError, TypeError, ValueError, InvalidId):
+        pass
+    raise Invalid("cursor: this is no next_cursor of a list of runs.")

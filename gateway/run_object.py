@@ -1,0 +1,44 @@
+"""RunState as the run object of `/v1`: plain values, because a poll is the hot path of many clients."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from protocol.state import RunState, Status
+
+_LAST_MS = 253_402_300_799_999
+
+
+def run_object(state: RunState) -> dict[str, Any]:
+    """The run without what must be asked for."""
+    return {
+        "id": state.id,
+        "agent": state.agent,
+        "thread_id": state.thread_id,
+        "status": state.status.value,
+        "created_at": rfc3339(state.created_at_ms),
+        "started_at": rfc3339(state.started_at_ms),
+        "ended_at": rfc3339(state.ended_at_ms),
+        "seq": state.seq,
+        "attempt": state.attempt,
+        "error": state.error,
+        "usage": state.usage,
+        "metadata": state.metadata,
+        "interrupts": state.interrupts if state.status is Status.WAITING else [],
+        "result": state.result,
+    }
+
+
+def steps(state: RunState) -> list[dict[str, Any]]:
+    """The named steps in the order in which they were begun."""
+    return [
+        {"name": step.name, "started_at": rfc3339(step.started_at_ms), "ended_at": rfc3339(step.ended_at_ms)}
+        for step in state.steps
+    ]
+
+
+def rfc3339(at_ms: int | None) -> str | None:
+    """UTC to the millisecond. An agent may put any number on its events; the calendar ends with the year 9999."""
+    if at_ms is None:
+        return None
+    seconds, ms = divmod(min(max(at_ms, 0), _LAST_MS), 1000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{ms:03d}Z"
