@@ -11,7 +11,7 @@ import orjson
 
 from protocol.checkpoint import dump, load
 from protocol.entries import decode
-from protocol.errors import HocketError
+from protocol.errors import HocketError, Unavailable
 from protocol.run import fold
 from protocol.state import RunState
 
@@ -39,14 +39,21 @@ async def load_state(log: Log, run: str, exact: bool = False) -> tuple[RunState,
 
 
 async def catch_up(log: Log, run: str, state: RunState, rev: int, up_to: int) -> tuple[RunState, int]:
-    """`state`, which stands at or after `rev`, taken on to the revision `up_to`."""
+    """`state`, which stands at or after `rev`, taken on to the revision `up_to`, where the run has a message.
+
+    Raises Unavailable if what is read has a hole or ends too early, as a replica that lags behind can make it.
+    """
     async for batch in log.read(run, rev, up_to):
         for stored in batch:
             for entry in decode(stored.body):
                 if entry.seq > state.seq:
+                    if entry.seq != state.seq + 1:
+                        raise Unavailable(f"The log was read with a hole before entry {entry.seq}.")
                     state = fold(state, entry)
             rev = stored.rev
-    return state, max(rev, up_to)
+    if rev < up_to:
+        raise Unavailable("The log was read by a replica that has not all of it yet.")
+    return state, rev
 
 
 class Checkpointer:

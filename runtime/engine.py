@@ -298,11 +298,10 @@ class Engine:
         known = {message["id"]: message for message in told}
         sent = given.get("messages") or []
         holds_it = any(message.get("id") in known for message in sent)
-        if not holds_it:
-            sent = [*told, *sent]
-        own = [
+        sent = threads.with_activities(sent, told) if holds_it else [*told, *sent]
+        own = [  # an activity is kept whole, because a delta in this run may build on it
             {"id": message["id"], "role": message["role"], REF: True}
-            if known.get(message.get("id")) == message
+            if known.get(message.get("id")) == message and message["role"] != "activity"
             else message
             for message in sent
         ]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from protocol.checkpoint import dump, load
 from protocol.entries import ASK_START, Entry, decode
-from protocol.errors import HocketError
+from protocol.errors import HocketError, Unavailable
 from protocol.run import fold
 from protocol.state import RunState
 from protocol.subjects import parse_subject
@@ -63,18 +63,23 @@ class Index:
         self._flushing: asyncio.Handle | None = None
         self._pull: Pull | None = None
         self._restart: asyncio.Task[None] | None = None
+        self._taken = 0
+        self._stopped = False
         self.ready = False
 
     async def start(self) -> None:
-        created, last_rev = await self._log.created(), await self._log.last_rev()
-        self._db = _open(self._path, created, last_rev)
+        self._created, last_rev = await self._log.created(), await self._log.last_rev()
+        self._db = _open(self._path, self._created, last_rev)
         row = self._db.execute("select value from meta where name = 'rev'").fetchone()
         self._rev = int(row[0]) if row else 0
+        self._log.on_reconnect(self._gone)
         await self._read_on()
 
     async def stop(self) -> None:
         if self._restart is not None:
             self._restart.cancel()
+            await asyncio.wait({self._restart})
+        self._stopped = True
         if self._pull is not None:
             await self._pull.stop()
         self._flush()
@@ -110,30 +115,38 @@ class Index:
         if query.before is not None:
             clauses.append("(created_at_ms, id) < (?, ?)")
             values += query.before  # type: ignore[arg-type]
-        rows = self._db.execute(
-            f"select state from runs where {' and '.join(clauses)} order by created_at_ms desc, id desc limit ?",
-            (*values, query.limit),
-        )
+        try:
+            rows = self._db.execute(
+                f"select state from runs where {' and '.join(clauses)} order by created_at_ms desc, id desc limit ?",
+                (*values, query.limit),
+            ).fetchall()
+        except sqlite3.DatabaseError as bad:
+            self._rebuild(bad)
+            raise Unavailable("The list of runs was damaged and is being built anew.") from bad
         return [state for row in rows if (state := load(row[0])) is not None]
 
     async def _read_on(self) -> None:
         name = f"index-{secrets.token_hex(8)}"
         pending = await create_reader(self._log, name, ["run.*.*.ask", "run.*.*.life"], self._rev + 1)
-        self._pull = Pull(self._log, name, _ROOM, self._take, self._gone)
-        await self._pull.start()
+        self._taken = 0
+        pull = Pull(self._log, name, _ROOM, self._take, self._gone, hand_back=False)
+        await pull.start()
+        self._pull = pull
         self.ready = pending == 0
 
     def _gone(self) -> None:
-        """The server has forgotten the reader, as a restart makes it: a new one goes on from the last row."""
-        if self._restart is None or self._restart.done():
+        """The server has forgotten the reader, as a restart makes it, or something was lost on the way, which is not
+        sent again: a new reader goes on from the last row."""
+        if not self._stopped and (self._restart is None or self._restart.done()):
             self._restart = asyncio.get_running_loop().create_task(self._again())
 
     async def _again(self) -> None:
         while True:
             await asyncio.sleep(0.5)
             try:
-                if self._pull is not None:
-                    await self._pull.stop()
+                pull, self._pull = self._pull, None
+                if pull is not None:
+                    await pull.stop()
                 self._flush()
                 await self._read_on()
                 return
@@ -141,15 +154,42 @@ class Index:
                 logger.info("The index waits for the log: %s", fault.message)
 
     def _take(self, delivery: Delivery) -> None:
-        assert self._pull is not None
+        if self._pull is None:
+            return
         self._pull.done()
+        if delivery.number != self._taken + 1:
+            self._gone()
+            return
+        self._taken = delivery.number
         self._batch.append(delivery)
         if self._flushing is None:
-            self._flushing = asyncio.get_running_loop().call_later(0.0 if self._awaited else _GATHER_SECONDS, self._flush)
+            self._flushing = asyncio.get_running_loop().call_later(
+                0.0 if self._awaited else _GATHER_SECONDS, self._flush
+            )
         if delivery.pending == 0:
             self.ready = True
 
+    def _rebuild(self, bad: Exception) -> None:
+        """The file cannot be used any more: a new one is filled from the log, in memory if the disk takes none."""
+        logger.warning("The list index is built anew: %s", bad)
+        self.ready = False
+        self._db.close()
+        try:
+            _discard(self._path)
+            self._db = _open(self._path, self._created, 0)
+        except (sqlite3.DatabaseError, OSError):
+            self._db = _open(None, self._created, 0)
+        self._rev, self._batch = 0, []
+        self._gone()
+
     def _flush(self) -> None:
+        try:
+            self._write()
+        except sqlite3.DatabaseError as bad:
+            self._rebuild(bad)
+        self._advanced.set()
+
+    def _write(self) -> None:
         if self._flushing is not None:
             self._flushing.cancel()
             self._flushing = None
@@ -168,7 +208,6 @@ class Index:
             self._db.executemany("insert or replace into runs values (?, ?, ?, ?, ?, ?, ?, ?)", rows)
             self._db.execute("insert or replace into meta values ('rev', ?)", (str(self._rev),))
             self._db.commit()
-        self._advanced.set()
 
     def _apply(self, delivery: Delivery, changed: dict[tuple[str, str], tuple[RunState, int]]) -> None:
         tenant, run_id, _ = parse_subject(delivery.subject)
@@ -206,9 +245,14 @@ def _open(path: Path | None, created: str, last_rev: int) -> sqlite3.Connection:
             held.close()
         except sqlite3.DatabaseError:
             logger.warning("The list index %s was damaged and is built anew", path)
+        _discard(path)
+    return _signed(_prepared(sqlite3.connect(path or ":memory:")), created)
+
+
+def _discard(path: Path | None) -> None:
+    if path is not None:
         for stale in path.parent.glob(path.name + "*"):
             stale.unlink()
-    return _signed(_prepared(sqlite3.connect(path or ":memory:")), created)
 
 
 def _prepared(database: sqlite3.Connection) -> sqlite3.Connection:

@@ -95,8 +95,10 @@ class Log:
         """Largest body that one append can carry."""
         return int(self._link.max_payload) - _OVERHEAD_BYTES
 
-    def on_reconnect(self, listener: Callable[[], None]) -> None:
+    def on_reconnect(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Calls `listener` whenever the connection is back; the answer ends that."""
         self._reconnect_listeners.append(listener)
+        return lambda: self._reconnect_listeners.remove(listener)
 
     async def created(self) -> str:
         """When the stream was made: another value means another log."""
@@ -259,8 +261,8 @@ class Log:
 
     async def keys(self, bucket: str) -> dict[str, bytes]:
         """All values of a small bucket by key."""
-        store = await self._link.jetstream().key_value(bucket)
         try:
+            store = await self._link.jetstream().key_value(bucket)
             names = await store.keys()
             return {name: (await store.get(name)).value or b"" for name in names}
         except NotFoundError:
@@ -284,9 +286,10 @@ class Log:
             raise Unavailable("The log is away.") from bad
 
     async def subscribe(self, heard: Callable[[bytes, bytes, bytes, bytes], None]) -> tuple[str, Callable[[], Any]]:
-        """A fresh inbox whose messages go to `heard(subject, reply, body, headers)`, and its async end."""
+        """A fresh inbox whose messages go to `heard(subject, reply, body, headers)`, and its async end, after which
+        none comes any more."""
         inbox = self._link.new_inbox()
-        return inbox, await self._link.listen(inbox, heard)
+        return inbox, await self._link.listen(inbox, heard, drain=True)
 
     async def _ask(self, subject: str, body: bytes, headers: dict[str, str] | None = None) -> tuple[bytes, bytes]:
         loop = asyncio.get_running_loop()
@@ -325,7 +328,7 @@ class Log:
             take(headers or b"", data)
 
     def _reconnected(self) -> None:
-        for listener in self._reconnect_listeners:
+        for listener in list(self._reconnect_listeners):
             listener()
 
     async def _create(self, replicas: int) -> None:

@@ -181,16 +181,21 @@ class Link(Client):
         except Exception:  # one faulty listener must not end the connection's read loop
             logger.exception("A listener on %s failed", subject.decode(errors="replace"))
 
-    async def listen(self, subject: str, listener: Listener) -> Callable[[], Any]:
-        """Calls `listener` for every message on `subject`; the answer is an async function that ends it."""
+    async def listen(self, subject: str, listener: Listener, drain: bool = False) -> Callable[[], Any]:
+        """Calls `listener` for every message on `subject`; the answer is an async function that ends it.
+
+        With `drain` the end waits until what the server has sent already has come.
+        """
         sid = self._sid + 1
         self._listeners[sid] = listener
         subscription = await self.subscribe(subject)
 
         async def end() -> None:
-            self._listeners.pop(sid, None)
             with contextlib.suppress(Exception):
                 await subscription.unsubscribe()
+                if drain and self.is_connected:
+                    await self.flush(1)
+            self._listeners.pop(sid, None)
 
         return end
 

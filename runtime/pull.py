@@ -5,6 +5,7 @@ here one inbox and one standing request serve.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,13 +23,15 @@ _EXPIRES_SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One message of a consumer. `rev` is its place in the stream, `pending` how many more wait behind it."""
+    """One message of a consumer. `rev` is its place in the stream, `number` (1, 2, …) its place among the consumer's
+    deliveries, `pending` how many more wait behind it."""
 
     log: Log
     subject: str
     reply: str
     body: bytes
     rev: int
+    number: int
     pending: int
 
     async def ack(self) -> None:
@@ -85,7 +88,8 @@ async def _create(log: Log, subject: str, config: dict[str, object]) -> int:
 class Pull:
     """Calls `take` for each message, at most `room` of them between their arrival and their `done`.
 
-    `on_gone` is called when the server no longer knows the consumer.
+    `on_gone` is called when the server no longer knows the consumer. `hand_back` says what becomes of a message
+    that comes too late or over the room: back to the queue, or nothing where none is acknowledged.
     """
 
     def __init__(
@@ -95,10 +99,12 @@ class Pull:
         room: int,
         take: Callable[[Delivery], None],
         on_gone: Callable[[], None] | None = None,
+        hand_back: bool = True,
     ) -> None:
         self._log, self._take, self._room = log, take, room
         self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{STREAM}.{consumer}"
-        self._on_gone = on_gone
+        self._on_gone, self._hand_back = on_gone, hand_back
+        self._returns: set[asyncio.Task[None]] = set()
         self._asked = 0
         self._held = 0
         self._wake = asyncio.Event()
@@ -106,13 +112,17 @@ class Pull:
 
     async def start(self) -> None:
         self._inbox, self._end = await self._log.subscribe(self._heard)
-        self._log.on_reconnect(self._ask_again)
+        self._forget = self._log.on_reconnect(self._ask_again)
         self._task = asyncio.get_running_loop().create_task(self._ask())
 
     async def stop(self) -> None:
+        """Takes no more. What the server had sent already is handed back, not left to run out its claim."""
         self._stopped = True
+        self._forget()
         self._task.cancel()
         await self._end()
+        if self._returns:
+            await asyncio.wait(self._returns)
 
     def done(self) -> None:
         """One message less in work."""
@@ -148,14 +158,24 @@ class Pull:
             self._told(headers)
             return
         self._asked = max(self._asked - 1, 0)
-        if self._stopped:
+        # an account or a domain in the reply moves the numbers by two (reference: NATS ADR-15)
+        parts = reply.decode().split(".")
+        at = 5 if len(parts) == 9 else 7
+        rev, number, pending = int(parts[at]), int(parts[at + 1]), int(parts[at + 3])
+        delivery = Delivery(self._log, subject.decode(), reply.decode(), body, rev, number, pending)
+        if self._stopped or self._held >= self._room:
+            self._return(delivery)
             return
         self._held += 1
         if self._asked == 0:
             self._wake.set()
-        parts = reply.decode().split(".")
-        rev, pending = int(parts[-4]), int(parts[-1])
-        self._take(Delivery(self._log, subject.decode(), reply.decode(), body, rev, pending))
+        self._take(delivery)
+
+    def _return(self, delivery: Delivery) -> None:
+        if self._hand_back:
+            task = asyncio.get_running_loop().create_task(_give_back(delivery, 0.0 if self._stopped else 1.0))
+            self._returns.add(task)
+            task.add_done_callback(self._returns.discard)
 
     def _told(self, headers: bytes) -> None:
         """A status instead of a message: the request has ended, or the consumer has."""
@@ -169,3 +189,8 @@ class Pull:
             if self._on_gone is not None and (status == b"503" or b"Consumer Deleted" in headers):
                 self._on_gone()
             asyncio.get_running_loop().call_later(0.2, self._wake.set)
+
+
+async def _give_back(delivery: Delivery, seconds: float) -> None:
+    with contextlib.suppress(Unavailable):  # then its claim runs out
+        await delivery.nak(seconds)

@@ -4,7 +4,7 @@ Each start ask names the run before it, so the chain needs no list. The head of 
 compare-and-set: of two starts on one thread one comes first, on any replica.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -21,7 +21,7 @@ RUNS_MAX = 500
 _CLAIM_GRACE_MS = 5_000
 
 
-async def transcript(log: Log, state: RunState) -> list[dict[str, object]]:
+async def transcript(log: Log, state: RunState) -> list[dict[str, Any]]:
     """The wire messages of the run with its thread's history in front, as the run's own input had it."""
     return (
         resolve(state.messages, await history(log, state.tenant, state.previous))
@@ -30,7 +30,7 @@ async def transcript(log: Log, state: RunState) -> list[dict[str, object]]:
     )
 
 
-async def history(log: Log, tenant: str, run_id: str | None) -> list[dict[str, object]]:
+async def history(log: Log, tenant: str, run_id: str | None) -> list[dict[str, Any]]:
     """The messages of a thread up to and with that run, each id once, in order."""
     chain: list[RunState] = []
     while run_id is not None and len(chain) < RUNS_MAX:
@@ -39,13 +39,32 @@ async def history(log: Log, tenant: str, run_id: str | None) -> list[dict[str, o
             break
         chain.append(loaded[0])
         run_id = loaded[0].previous
-    told: list[dict[str, object]] = []
+    told: list[dict[str, Any]] = []
     for state in reversed(chain):
         own = resolve(state.messages, told)
         renewed = {message["id"]: message for message in own}
         kept = [renewed.pop(message["id"], message) for message in told]
         told = [*kept, *(message for message in own if message["id"] in renewed)]
     return told
+
+
+def with_activities(sent: list[dict[str, Any]], told: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What a client sent, with the thread's activities where they stood: clients hold them and never send them.
+
+    One that came after a message which the client has dropped is dropped with it.
+    """
+    ids = {message.get("id") for message in sent}
+    following: dict[str, list[dict[str, Any]]] = {}
+    before = ""
+    for message in told:
+        if message["role"] != "activity":
+            before = message["id"]
+        elif message["id"] not in ids:
+            following.setdefault(before, []).append(message)
+    whole = following.get("", [])[:]
+    for message in sent:
+        whole += [message, *following.get(message.get("id", ""), ())]
+    return whole
 
 
 class Head(NamedTuple):

@@ -6,10 +6,13 @@ compare-and-set to hold (an acknowledgement of a first delivery still counts aft
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import secrets
 import socket
+from collections.abc import Coroutine
+from typing import Any
 
 import orjson
 
@@ -40,6 +43,8 @@ class Worker:
         self._shop = Workshop(log, settings, self.name)
         self._running: dict[str, tuple[Execution, Delivery]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._lately: set[str] = set()
+        self._stopping = False
         self._pull: Pull
         self._beat: asyncio.Task[None]
 
@@ -49,56 +54,70 @@ class Worker:
 
     async def start(self) -> None:
         """Announces the agents and begins to take asks."""
-        await ensure_consumer(self._log, CONSUMER, ["run.*.*.ask"], self._settings.ack_wait_s)
+        await self._ensure_queue()
         for agent in self._agents.values():
             await self._log.put(
                 AGENTS, encode_token(agent.name), orjson.dumps(agent.options.model_dump() | {"name": agent.name})
             )
         self._end_listening = await self._log.listen("run.*.*", self._heard, lane="ask")
-        self._pull = Pull(self._log, CONSUMER, self._settings.concurrency, self._take)
+        self._log.on_reconnect(lambda: self._spawn(self._look_all()))
+        self._pull = Pull(
+            self._log, CONSUMER, self._settings.concurrency, self._take, lambda: self._spawn(self._queue_again())
+        )
         await self._pull.start()
         self._beat = asyncio.get_running_loop().create_task(self._heartbeats())
 
     async def stop(self, seconds: float = 10.0) -> None:
         """Takes no more asks, hands the running legs back, and waits for that at most so long."""
+        self._stopping = True
         await self._pull.stop()
         for execution, _ in list(self._running.values()):
             execution.stop()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=seconds)
         self._beat.cancel()
+        await self._end_listening()
         if self._shop.tasks:
             await asyncio.wait(self._shop.tasks, timeout=2.0)
 
     def _take(self, delivery: Delivery) -> None:
-        task = asyncio.get_running_loop().create_task(self._work(delivery))
+        self._spawn(self._work(delivery))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _work(self, delivery: Delivery) -> None:
-        tenant, run_id, _ = parse_subject(delivery.subject)
-        run = run_subject(tenant, run_id)
         try:
-            await self._answer(delivery, run)
+            await self._answer(delivery)
         except Unavailable as away:
-            logger.error("The answer to the ask of %s is lost: %s", run, away.message)
-        except HocketError as fault:
-            logger.error("The ask of %s is put off: %s", run, fault.message)
+            logger.error("The answer to the ask %s is lost: %s", delivery.subject, away.message)
+        except Exception:  # where the task ends: one ask that cannot be dealt with must not stop the others
+            logger.exception("The ask %s is put off", delivery.subject)
+            with contextlib.suppress(Unavailable):
+                await delivery.nak(_LATER_SECONDS)
         finally:
             self._pull.done()
 
-    async def _answer(self, delivery: Delivery, run: str) -> None:
+    async def _answer(self, delivery: Delivery) -> None:
+        tenant, run_id, _ = parse_subject(delivery.subject)
+        run = run_subject(tenant, run_id)
         event = decode(delivery.body)[0].event
+        held = self._running.get(run)
         if event["type"] == ASK_CANCEL:
+            if held is not None:
+                held[0].cancel()
             await settle_cancel(self._log, run, now_ms())
             await delivery.ack()
             return
         agent = self._agents.get(event.get("agent", ""))
-        if agent is None:
-            await delivery.nak(_ELSEWHERE_SECONDS)
+        if agent is None or self._stopping:
+            await delivery.nak(0.0 if self._stopping else _ELSEWHERE_SECONDS)
             return
-        if run in self._running:  # the claim ran out while this worker was frozen, and nobody else took it
-            self._running[run] = self._running[run][0], delivery
+        self._lately.add(delivery.reply)
+        if held is not None:  # the claim ran out while this worker was frozen, and nobody else took it
+            self._running[run] = held[0], delivery
             return
         execution = Execution(self._shop, run, agent)
         self._running[run] = execution, delivery
@@ -126,18 +145,38 @@ class Worker:
         """Keeps the claims. After a freeze longer than a claim lasts it keeps quiet: the claims are others' now."""
         loop = asyncio.get_running_loop()
         beat_at = loop.time()
-        stale: set[int] = set()
+        stale: set[str] = set()
         while True:
             await asyncio.sleep(self._settings.ack_wait_s / 3)
             late = loop.time() - beat_at > self._settings.ack_wait_s
             beat_at = loop.time()
+            held = {delivery.reply: delivery for _, delivery in self._running.values()}
+            stale &= held.keys()
             if late:
                 logger.warning("Worker %s was frozen for longer than its claims last", self.name)
-                stale |= {id(delivery) for _, delivery in self._running.values()}
-            for _, delivery in list(self._running.values()):
-                if id(delivery) in stale:
-                    continue
+                stale |= held.keys() - self._lately
+                self._spawn(self._look_all())
+            self._lately.clear()
+            for reply in held.keys() - stale:
                 try:
-                    await delivery.keep()
+                    await held[reply].keep()
                 except Unavailable:
                     break
+
+    async def _look_all(self) -> None:
+        """After a time in which this worker was not told: which of its runs have gone on without it?"""
+        for execution, _ in list(self._running.values()):
+            try:
+                await execution.look()
+            except HocketError as away:
+                logger.info("A run could not be looked at: %s", away.message)
+
+    async def _ensure_queue(self) -> None:
+        await ensure_consumer(self._log, CONSUMER, ["run.*.*.ask"], self._settings.ack_wait_s)
+
+    async def _queue_again(self) -> None:
+        """The server does not know the queue: it has just started, or somebody has deleted it."""
+        try:
+            await self._ensure_queue()
+        except HocketError as away:
+            logger.info("The queue of asks waits for the log: %s", away.message)
