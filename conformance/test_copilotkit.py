@@ -209,7 +209,7 @@ def test_a_busy_thread_is_shown_as_an_error_and_not_as_an_empty_run(
         s.core("held", name, "b"), s.ask("b"), s.release(name), s.op("done"), transport=transport,
     )  # fmt: skip
     b = result["clients"]["b"]
-    assert [error["code"] for error in b["errors"]] == ["agent_run_failed"]
+    assert [error["code"] for error in b["errors"]] == ["agent_run_failed_event", "agent_run_failed"]
     assert "409" in b["errors"][0]["message"] and b["types"] == []
 
 

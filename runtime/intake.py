@@ -34,7 +34,8 @@ _MODELS = {kind: model for kind in KNOWN - _DELTAS if (model := _model(kind)) is
 
 def run_input(state: RunState, history: list[Event]) -> RunAgentInput:
     """What the agent is given: the run's own input with the thread's messages, without what was abandoned."""
-    messages = [message for message in history if not _abandoned(message)]
+    # An activity is for the eyes of people: clients of AG-UI hold it and never send it to an agent either.
+    messages = [message for message in history if message.get("role") != "activity" and not _abandoned(message)]
     whole = {"tools": [], "context": [], "forwardedProps": {}, "protocolVersion": PROTOCOL_VERSION, **state.input}
     whole |= {"threadId": state.thread_id, "runId": state.leg.run_id, "messages": messages, "state": state.state}
     try:
