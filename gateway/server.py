@@ -11,6 +11,7 @@ import sys
 from types import FrameType
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from protocol.errors import Refused
 
@@ -47,6 +48,19 @@ def bind(host: str, port: int) -> socket.socket:
     return listening
 
 
+class StreamProtocol(HttpToolsProtocol):
+    """uvicorn's protocol with the ASGI extension `hocket.write`, see `stream.write_of`."""
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["extensions"] = {"hocket.write": {"write": self._write}}
+
+    def _write(self, chunk: bytes) -> bool:
+        if not self.transport.is_closing():
+            self.transport.write(chunk)
+        return not self.flow.write_paused
+
+
 class Server(uvicorn.Server):
     """Serves one gateway until SIGTERM, SIGINT or `stop`; every open stream then gets its last comment."""
 
@@ -55,7 +69,8 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 gateway.app,
                 loop="none",
-                http="httptools",
+                http=StreamProtocol,
+                proxy_headers=False,
                 ws="none",
                 lifespan="off",
                 log_level=log_level,

@@ -89,7 +89,7 @@ class Tail:
         self.run = run
         self.head = 0
         self.ends = ""
-        self.followers: dict[int, Callable[[], None]] = {}
+        self.followers: dict[int, Callable[[Chunk], None]] = {}
         self.refills = 0
         self._log, self._cache = log, cache
         self._head_rev = 0
@@ -169,7 +169,7 @@ class Tail:
         self._cache.put(self.run, piece)
         self.head, self._head_rev, self.ends = piece.last, piece.rev, piece.ends
         for told in list(self.followers.values()):
-            told()
+            told(piece)
 
 
 class Tails:
@@ -310,6 +310,14 @@ class Follow:
         self.cursor = cursor
         return taken
 
+    def take(self, piece: Chunk) -> bool:
+        """Moves the cursor behind `piece` if that is what comes right after it; the fast way of `ready`."""
+        if piece.first != self.cursor + 1 or self.ended:
+            return False
+        self.cursor = piece.last
+        self.ended = piece.ends == "run"
+        return True
+
     async def fill(self) -> list[Chunk]:
         """What is recorded right after the cursor, read from the log where the cache has lost it."""
         if self.cursor >= self._tail.head:
@@ -333,8 +341,8 @@ class Follow:
                 break
         return taken
 
-    def attach(self, told: Callable[[], None]) -> None:
-        """Calls `told` whenever there is more to take, until `close`."""
+    def attach(self, told: Callable[[Chunk], None]) -> None:
+        """Calls `told` with each message that is recorded from now on, until `close`."""
         self._tail.followers[id(self)] = told
 
     def __aiter__(self) -> AsyncIterator[list[Chunk]]:
@@ -343,7 +351,7 @@ class Follow:
     async def _each(self) -> AsyncIterator[list[Chunk]]:
         """Batches as they are recorded, until the run has ended."""
         more = asyncio.Event()
-        self.attach(more.set)
+        self.attach(lambda _: more.set())
         while not self.ended:
             more.clear()
             batch = await self.fill()

@@ -224,7 +224,7 @@ async def connect(url: str, name: str, on_reconnect: Callable[[], None], on_disc
                 name=name,
                 allow_reconnect=True,
                 max_reconnect_attempts=3,
-                reconnect_time_wait=0.1,
+                reconnect_time_wait=0.1,  # type: ignore[arg-type]  # a float is what it is given to sleep for
                 connect_timeout=2,
                 ping_interval=10,
                 max_outstanding_pings=2,
