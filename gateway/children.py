@@ -79,12 +79,14 @@ class NatsChild:
 
 class WorkerChild:
     """One worker with the agents `targets` (NAME=TARGET each), started again whenever it ends, until `stop`.
+    `sole` where no other worker can be at work on the log.
 
     The URL of NATS holds a token and goes by the environment: a command line is for everyone to read.
     """
 
-    def __init__(self, targets: Sequence[str], nats_url: str) -> None:
-        self._targets, self._nats_url = list(targets), nats_url
+    def __init__(self, targets: Sequence[str], nats_url: str, sole: bool) -> None:
+        self._nats_url = nats_url
+        self._options = [part for target in targets for part in ("--agent", target)] + ["--sole"] * sole
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
 
@@ -137,10 +139,9 @@ class WorkerChild:
     async def _spawn(self) -> str:
         """Starts the process and waits for its word: READY, a refusal, or nothing if it ended without one."""
         told, tell = os.pipe()
-        options = [part for target in self._targets for part in ("--agent", target)]
         try:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "gateway.guard", "worker", *options, "--ready-fd", str(tell)),
+                *(sys.executable, "-P", "-m", "gateway.guard", "worker", *self._options, "--ready-fd", str(tell)),
                 env=inherited(nats_url=self._nats_url),
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=(tell,),

@@ -91,7 +91,8 @@ def gateway(host: str | None, port: int | None, ready_file: Path | None) -> None
 @hocket.command()
 @_agent
 @click.option("--ready-fd", type=int, hidden=True)
-def worker(agents: tuple[str, ...], ready_fd: int | None) -> None:
+@click.option("--sole", is_flag=True, hidden=True)
+def worker(agents: tuple[str, ...], ready_fd: int | None, sole: bool) -> None:
     """A worker alone, on the NATS that HOCKET_NATS_URL names."""
     try:
         settings = load()
@@ -104,7 +105,7 @@ def worker(agents: tuple[str, ...], ready_fd: int | None) -> None:
             else:
                 _tell(ready_fd, READY)
 
-        _run(run_worker(settings, loaded, ready))
+        _run(run_worker(settings, loaded, sole, ready))
     except HocketError as refusal:
         if ready_fd is None:
             raise
@@ -188,7 +189,7 @@ hocket {version("hocket")} on {url}
 agents: {", ".join(agents)}    log: {where}
 
 Stream a run as AG-UI:
-  curl -sN {url}/agui/{quote(agent, safe='')} -H 'content-type: application/json' -d '{sent}'
+  curl -sN {url}/agui/{quote(agent, safe="")} -H 'content-type: application/json' -d '{sent}'
 
 Poll the same run:
   curl -s '{url}/v1/runs/{run_id}?include=messages,state'
@@ -217,9 +218,6 @@ def _follow(client: Client, run_id: str, after_seq: int, as_json: bool) -> None:
     except KeyboardInterrupt:
         drawing.note(f"the run goes on; to see the rest: hocket tail {run_id} --from {after_seq + 1}")
         raise SystemExit(130) from None
-    except HocketError:
-        drawing.note(f"the run goes on; to see the rest: hocket tail {run_id} --from {after_seq + 1}")
-        raise
     raise SystemExit(_EXIT_CODES[status or client.run(run_id)["status"]])
 
 

@@ -55,7 +55,7 @@ class Client:
     def runs(self, **query: str | int | None) -> list[dict[str, Any]]:
         """The newest runs first."""
         page = self._json("GET", "/v1/runs", params={name: value for name, value in query.items() if value is not None})
-        found: list[dict[str, Any]] = page["data"]
+        found: list[dict[str, Any]] = page["runs"]
         return found
 
     def events(self, run_id: str, after_seq: int) -> Iterator[Told]:
@@ -74,8 +74,11 @@ class Client:
                     return
                 once = True
             except (httpx.TransportError, Unavailable) as away:
-                if not once or time.monotonic() - away_at > _AWAY_SECONDS_MAX:
+                if not once:
                     raise Unavailable(self._away) from away
+                if time.monotonic() - away_at > _AWAY_SECONDS_MAX:
+                    rest = f"hocket tail {run_id} --from {after_seq + 1}"
+                    raise Unavailable(f"{self._url} is away; once it is back, see the rest with `{rest}`.") from away
             time.sleep(pause)
             pause = min(pause * 2, _PAUSE_SECONDS_MAX)
 

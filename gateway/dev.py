@@ -31,7 +31,7 @@ async def run_dev(settings: Settings, targets: Sequence[str], ready: Callable[[s
 
     with contextlib.closing(listen(settings)) as listening, stop_signals(kill) as stop:
         async with _nats_url(settings, nats) as nats_url:
-            worker = WorkerChild(targets, nats_url)
+            worker = WorkerChild(targets, nats_url, sole=nats is not None)
             children.append(worker)
             async with serving(settings, nats_url, listening) as (_, server), _tasks() as tasks:
                 try:

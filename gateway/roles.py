@@ -71,14 +71,17 @@ async def run_gateway(settings: Settings, ready: Callable[[str], None]) -> None:
             await stop.wait()
 
 
-async def run_worker(settings: Settings, agents: Agents, ready: Callable[[str], None]) -> None:
-    """A worker until a signal stops it, and then its legs are handed back; `ready` is told its name."""
+async def run_worker(settings: Settings, agents: Agents, sole: bool, ready: Callable[[str], None]) -> None:
+    """A worker until a signal stops it, and then its legs are handed back; `ready` is told its name.
+
+    `sole` is for the one worker of an embedded log: it takes the place of the one before it at once.
+    """
     nats_url = nats_url_of(settings)
     with stop_signals() as stop:
         with _advised():
             log = await Log.open(nats_url, "hocket-worker", settings.append_timeout_s, settings.replicas)
             worker = Worker(log, agents, settings)
-            await worker.start()
+            await worker.start(sole)
         ready(worker.name)
         await stop.wait()
         await worker.stop(_STOP_SECONDS)

@@ -22,7 +22,7 @@ from protocol.subjects import encode_token, parse_subject, run_subject
 
 from .agents.contract import Agents
 from .execution import Execution, Outcome, Workshop, now_ms
-from .log import AGENTS, Log, Stored
+from .log import AGENTS, STREAM, Log, Stored
 from .pull import Delivery, Pull, ensure_consumer
 from .settings import Settings
 from .settle import settle_cancel
@@ -32,6 +32,8 @@ logger = logging.getLogger("hocket.worker")
 CONSUMER = "workers"
 _ELSEWHERE_SECONDS = 1.0
 _LATER_SECONDS = 5.0
+_FREED_SECONDS = 0.01
+_FREEING_SECONDS = 0.3
 
 
 class Worker:
@@ -52,8 +54,11 @@ class Worker:
     def running(self) -> int:
         return len(self._running)
 
-    async def start(self) -> None:
-        """Announces the agents and begins to take asks."""
+    async def start(self, sole: bool = False) -> None:
+        """Announces the agents and begins to take asks. `sole` says that no other worker is at work on this log:
+        what one that is gone has claimed is free at once, and the agents that only it had are withdrawn."""
+        if sole:
+            await self._succeed()
         await self._ensure_queue()
         for agent in self._agents.values():
             await self._log.put(
@@ -171,8 +176,20 @@ class Worker:
             except HocketError as away:
                 logger.info("A run could not be looked at: %s", away.message)
 
-    async def _ensure_queue(self) -> None:
-        await ensure_consumer(self._log, CONSUMER, ["run.*.*.ask"], self._settings.ack_wait_s)
+    async def _ensure_queue(self, ack_wait_s: float | None = None) -> None:
+        await ensure_consumer(self._log, CONSUMER, ["run.*.*.ask"], ack_wait_s or self._settings.ack_wait_s)
+
+    async def _succeed(self) -> None:
+        """A claim outlives its worker by `ack_wait_s`, and even a hand-back if the server stops right after it; a
+        shorter time, for as long as the server takes to apply it, makes the server let go of all of them."""
+        queue = orjson.loads(await self._log.request(f"$JS.API.CONSUMER.INFO.{STREAM}.{CONSUMER}", b""))
+        if queue.get("num_ack_pending"):
+            await self._ensure_queue(_FREED_SECONDS)
+            await asyncio.sleep(_FREEING_SECONDS)
+        mine = {encode_token(name) for name in self._agents}
+        for key, value in (await self._log.keys(AGENTS)).items():
+            if value and key not in mine:
+                await self._log.put(AGENTS, key, b"")
 
     async def _queue_again(self) -> None:
         """The server does not know the queue: it has just started, or somebody has deleted it."""
