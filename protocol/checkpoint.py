@@ -35,6 +35,7 @@ _PLAIN = (
     "outcome",
     "interrupts",
     "handed_back",
+    "owners",
 )
 
 

@@ -17,6 +17,10 @@ def _open(state: RunState, kind: str, part_id: str, event: Event) -> None:
     state.open[part.key] = part
 
 
+def _own(state: RunState, bucket: str, one: str, tag: str | None) -> None:
+    state.owners.setdefault(f"{bucket} {one}", tag)
+
+
 def _made_by(event: Event) -> Event:
     return {"subagentRunId": event["subagentRunId"]} if "subagentRunId" in event else {}
 
@@ -34,12 +38,14 @@ def _start_message(state: RunState, event: Event, role: str, made: Event) -> Non
 
 def _text_start(state: RunState, event: Event) -> None:
     _open(state, "text", event["messageId"], event)
+    _own(state, "message", event["messageId"], event.get("subagentRunId"))
     name = {"name": event["name"]} if "name" in event else {}
     _start_message(state, event, event.get("role", "assistant"), name | _made_by(event))
 
 
 def _reasoning_message_start(state: RunState, event: Event) -> None:
     _open(state, "reasoning_message", event["messageId"], event)
+    _own(state, "reasoning", event["messageId"], event.get("subagentRunId"))
     _start_message(state, event, "reasoning", _made_by(event))
 
 
@@ -67,6 +73,7 @@ def _message_end(kind: str) -> Callable[[RunState, Event], None]:
 
 def _reasoning_start(state: RunState, event: Event) -> None:
     _open(state, "reasoning", event["messageId"], event)
+    _own(state, "reasoning", event["messageId"], event.get("subagentRunId"))
 
 
 def _reasoning_end(state: RunState, event: Event) -> None:
@@ -87,6 +94,8 @@ def _tool_start(state: RunState, event: Event) -> None:
         state.said.append(holder.id)
     owner = event.get("subagentRunId", holder.rest.get("subagentRunId"))
     state.open["tool", call_id] = OpenPart("tool", call_id, owner, event)
+    parent_owner = state.owners.get(f"message {event.get('parentMessageId')}")
+    _own(state, "tool", call_id, event.get("subagentRunId", parent_owner))
     merge_metadata(call.rest, event)
 
 
@@ -114,6 +123,8 @@ def _tool_result(state: RunState, event: Event) -> None:
     message.text = [content] if isinstance(content, str) else None
     merge_metadata(message.rest, event)
     state.messages.add_result(message, event["toolCallId"])
+    state.owners[f"message {message.id}"] = event.get("subagentRunId")
+    _settle_owners(state)
     state.said.append(message.id)
 
 
@@ -129,15 +140,41 @@ def _state_delta(state: RunState, event: Event) -> None:
 
 
 def _messages_snapshot(state: RunState, event: Event) -> None:
-    """Replaces by id, adds, and drops what is left out; but reasoning and activities only if it is theirs to say."""
+    before = {held.id for held in state.messages}
+    state.messages.replace(after_snapshot(state, event))
+    state.said += [message.id for message in state.messages if message.id not in before]
+    for message in event["messages"]:
+        tag = message.get("subagentRunId")
+        state.owners[f"{_BUCKETS.get(message['role'], 'message')} {message['id']}"] = tag
+        for call in message.get("toolCalls", ()):
+            state.owners[f"tool {call['id']}"] = tag
+    _settle_owners(state)
+
+
+def _settle_owners(state: RunState) -> None:
+    """An open part goes over to the owner that a snapshot or a result gives to its id."""
+    for key, part in list(state.open.items()):
+        bucket = _OWNED.get(part.kind)
+        owner = state.owners.get(f"{bucket} {part.id}")
+        if bucket is not None and owner != part.owner:
+            bare = {name: value for name, value in part.event.items() if name != "subagentRunId"}
+            event = bare if owner is None else {**bare, "subagentRunId": owner}
+            state.open[key] = OpenPart(part.kind, part.id, owner, event)
+
+
+_OWNED = {"text": "message", "tool": "tool", "reasoning": "reasoning", "reasoning_message": "reasoning"}
+_BUCKETS = {"reasoning": "reasoning", "activity": "activity"}
+
+
+def after_snapshot(state: RunState, event: Event) -> list[Message]:
+    """The messages after a MESSAGES_SNAPSHOT: it replaces by id, adds, and drops what it leaves out, but reasoning
+    and activities only if they are its to say."""
     told = [from_wire(wire) for wire in event["messages"]]
     by_id = {message.id: message for message in told}
     stays = _kept(event, {message.role for message in told})
     kept = [by_id.get(held.id, held) for held in state.messages if held.id in by_id or stays(held)]
     known = {message.id for message in kept}
-    added = [message for message in told if message.id not in known]
-    state.said += [message.id for message in added]
-    state.messages.replace([*kept, *added])
+    return [*kept, *(message for message in told if message.id not in known)]
 
 
 def _kept(event: Event, roles: set[str]) -> Callable[[Message], bool]:
@@ -163,6 +200,8 @@ _UNSAID = object()
 
 def _activity_snapshot(state: RunState, event: Event) -> None:
     held = state.messages.get(event["messageId"])
+    if event.get("replace", True) or f"activity {event['messageId']}" not in state.owners:
+        state.owners[f"activity {event['messageId']}"] = event.get("subagentRunId")
     rest = {"activityType": event["activityType"], "content": event["content"], **_made_by(event)}
     if held is None:
         held = state.messages.append(Message(event["messageId"], "activity", rest=rest))

@@ -137,7 +137,10 @@ class Transcript:
             while at < len(self._order) and self._order[at].role == "tool":
                 at += 1
         self._order.insert(at, message)
-        self._by_id.setdefault(message.id, message)
+        if message.id in self._by_id:
+            self.replace(self._order)
+        else:
+            self._by_id[message.id] = message
 
 
 def resolve(own: Iterable[Message], history: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import orjson
 
 from .errors import IllegalEvent
 from .events import check_message, check_patch, check_shape
+from .flow import after_snapshot
 from .messages import patched
 from .state import OpenPart, RunState, step_id
 
@@ -35,6 +36,7 @@ _NEEDS = {
     "SUBAGENT_FINISHED": ("subagent", "subagentRunId"),
     "SUBAGENT_ERROR": ("subagent", "subagentRunId"),
 }
+_DELTAS = {kind: opened for kind, opened in _NEEDS.items() if kind.endswith(("_CONTENT", "_ARGS"))}
 _CLOSER = {
     "text": ("TEXT_MESSAGE_END", "messageId"),
     "tool": ("TOOL_CALL_END", "toolCallId"),
@@ -46,6 +48,13 @@ _CLOSER = {
 
 def check(state: RunState, event: Event) -> None:
     """Raises IllegalEvent if `event` may not come next in the running leg of `state`."""
+    kind = event.get("type")
+    delta = _DELTAS.get(kind) if type(kind) is str else None
+    if delta is not None and len(event) == 3:  # most of what is said: three fields and nothing else to look at
+        part, name = delta
+        part_id = event.get(name)
+        if type(part_id) is str and type(event.get("delta")) is str and (part, part_id) in state.open:
+            return
     check_shape(event)
     kind = event["type"]
     needs = _NEEDS.get(kind)
@@ -94,21 +103,29 @@ def _check_opening(state: RunState, event: Event, part: str, part_id: str) -> No
             raise IllegalEvent("subagent-parent", f"{kind} names parent {parent!r}, which is not active")
     elif part == "tool":
         _check_call_owner(state, event, part_id, tag)
-    elif part != "step" and tag is not None:
-        held = state.messages.get(part_id)
-        owners = [] if held is None else [held.rest.get("subagentRunId")]
-        if part != "text":
-            spans = [state.open.get(("reasoning", part_id)), state.open.get(("reasoning_message", part_id))]
-            owners += [span.owner for span in spans if span is not None]
-        if any(owner != tag for owner in owners):
+    elif part != "step":
+        if not _owned_by(state, tag, "message" if part == "text" else "reasoning", part_id):
             raise IllegalEvent("owner", f"{kind} for {part} {part_id!r}, which is not the subagent's of its tag")
+
+
+def _owned_by(state: RunState, tag: str | None, bucket: str, one: str) -> bool:
+    """Whether a client that has seen it all and one that has seen the transcript both hold it to be `tag`'s."""
+    held = state.messages.get(one)
+    if held is not None and held.rest.get("subagentRunId") != tag:
+        return False
+    return state.owners.get(f"{bucket} {one}", tag) == tag
 
 
 def _check_call_owner(state: RunState, event: Event, call_id: str, tag: str | None) -> None:
     """A call is its message's: what is named, known and tagged must be one subagent's, or the agent's."""
     holder, parent = state.messages.owner(call_id), state.messages.get(event.get("parentMessageId", ""))
     owners = {message.rest.get("subagentRunId") for message in (holder, parent) if message is not None}
-    if len(owners | ({tag} if tag is not None else set())) > 1:
+    recorded = (f"tool {call_id}", f"message {event.get('parentMessageId')}")
+    owners |= {state.owners[one] for one in recorded if one in state.owners}
+    apart = holder is None and parent is not None and parent.role != "assistant"  # it will have a message of its own
+    if tag is not None or apart:
+        owners.add(tag)
+    if len(owners) > 1:
         raise IllegalEvent("owner", f"TOOL_CALL_START for tool {call_id!r}, whose message is another subagent's")
 
 
@@ -122,27 +139,54 @@ def _check_state_delta(state: RunState, event: Event) -> None:
 
 def _check_activity_delta(state: RunState, event: Event) -> None:
     check_patch("ACTIVITY_DELTA", event["patch"])
-    held = state.messages.get(event["messageId"])
+    held, tag = state.messages.get(event["messageId"]), event.get("subagentRunId")
+    if tag is not None and not _owned_by(state, tag, "activity", event["messageId"]):
+        raise IllegalEvent("owner", f"ACTIVITY_DELTA for {event['messageId']!r} is tagged with another subagent")
     if held is None or held.role != "activity":
         return
-    if event.get("subagentRunId") not in (None, held.rest.get("subagentRunId")):
-        raise IllegalEvent("owner", f"ACTIVITY_DELTA for {held.id!r} is tagged with another subagent")
     try:
-        orjson.dumps(patched(held.rest.get("content", {}), event["patch"]))
+        content = patched(held.rest.get("content", {}), event["patch"])
+        orjson.dumps(content)
     except (ValueError, TypeError) as bad:
         raise IllegalEvent("activity-patch", f"ACTIVITY_DELTA: {bad}") from bad
+    if not isinstance(content, dict):
+        raise IllegalEvent("activity-patch", f"ACTIVITY_DELTA leaves {held.id!r} with a content that is no object")
 
 
 def _check_encrypted(state: RunState, event: Event) -> None:
-    of_call = event["subtype"] == "tool-call"
-    held = state.messages.owner(event["entityId"]) if of_call else state.messages.get(event["entityId"])
-    if held is not None and event.get("subagentRunId") not in (None, held.rest.get("subagentRunId")):
+    entity, tag = event["entityId"], event.get("subagentRunId")
+    if tag is None:
+        return
+    if event["subtype"] == "tool-call":
+        holder = state.messages.owner(entity)
+        fits = state.owners.get(f"tool {entity}", tag) == tag
+        fits = fits and (holder is None or holder.rest.get("subagentRunId") == tag)
+    else:
+        fits = _owned_by(state, tag, "message", entity) and _owned_by(state, tag, "reasoning", entity)
+    if not fits:
         raise IllegalEvent("owner", f"REASONING_ENCRYPTED_VALUE for {event['entityId']!r} has another subagent's tag")
 
 
 def _check_snapshot(state: RunState, event: Event) -> None:
     for message in event["messages"]:
         check_message(message)
+    if not state.open:
+        return
+    told = after_snapshot(state, event)
+    ids = {message.id for message in told}
+    calls = {call.id for message in told for call in message.calls}
+    for part in state.open.values():
+        if part.id not in (calls if part.kind == "tool" else ids) and part.kind in _BUILDERS:
+            raise IllegalEvent("snapshot-drops", f"MESSAGES_SNAPSHOT leaves out {part.kind} {part.id!r}, which is open")
+
+
+_BUILDERS = ("text", "tool", "reasoning_message")
+
+
+def _check_activity_snapshot(state: RunState, event: Event) -> None:
+    held = state.messages.get(event["messageId"])
+    if held is not None and any(("tool", call.id) in state.open for call in held.calls) and event.get("replace", True):
+        raise IllegalEvent("snapshot-drops", f"ACTIVITY_SNAPSHOT replaces {held.id!r}, which holds an open call")
 
 
 def _check_custom(state: RunState, event: Event) -> None:
@@ -154,6 +198,7 @@ RESERVED = "hocket."
 _MORE = {
     "STATE_DELTA": _check_state_delta,
     "ACTIVITY_DELTA": _check_activity_delta,
+    "ACTIVITY_SNAPSHOT": _check_activity_snapshot,
     "REASONING_ENCRYPTED_VALUE": _check_encrypted,
     "MESSAGES_SNAPSHOT": _check_snapshot,
     "CUSTOM": _check_custom,

@@ -31,7 +31,7 @@ def prelude(state: RunState, transcript: list[Event]) -> list[Event]:
     told.append({"type": "MESSAGES_SNAPSHOT", "messages": transcript})
     told.append({"type": "STATE_SNAPSHOT", "snapshot": state.state})
     told += [part.event for part in parts if part.kind == "step"]
-    told += [_bare(part.event) for part in parts if part.kind not in ("subagent", "step")]
+    told += [_bare(part.event, state) for part in parts if part.kind not in ("subagent", "step")]
     end = ending(state)
     if end is not None:
         told.append(end)
@@ -45,9 +45,14 @@ def _rooted(event: Event, state: RunState) -> Event:
     return {key: value for key, value in event.items() if key != "parentSubagentRunId"}
 
 
-def _bare(event: Event) -> Event:
-    """Without metadata: the transcript has it, with what came later on top."""
-    return {key: value for key, value in event.items() if key != "metadata"} if "metadata" in event else event
+def _bare(event: Event, state: RunState) -> Event:
+    """Without what the transcript has already, with what came later on top: metadata, a call's name and message."""
+    bare = {key: value for key, value in event.items() if key != "metadata"}
+    if "toolCallId" not in event:
+        return bare
+    call, holder = state.messages.call(event["toolCallId"]), state.messages.owner(event["toolCallId"])
+    assert call is not None and holder is not None  # order.check keeps a call while it is open
+    return bare | {"toolCallName": call.name} | ({"parentMessageId": holder.id} if "parentMessageId" in event else {})
 
 
 def ending(state: RunState) -> Event | None:

@@ -16,7 +16,8 @@ from .state import Attempt, Leg, RunState, Status
 Event = dict[str, Any]
 
 ABANDONED = {"hocket": {"abandoned": True}}
-"""Metadata of what an attempt said that another attempt has replaced: no face may show it as final."""
+"""Metadata of what an attempt said that another attempt has replaced: no face may show it as final. It comes with
+events that every client applies, so that a poll and a stream agree on it too."""
 
 
 def fold(state: RunState, entry: Entry) -> RunState:
@@ -60,7 +61,7 @@ def _run_started(state: RunState, event: Event) -> None:
     state.started_at_ms = state.started_at_ms or at_ms
     state.interrupts = []
     state.leg.started_at_ms = at_ms
-    state.closed_subagents = set()
+    state.closed_subagents, state.owners = set(), {}
     _begin_attempt(state, event.get("metadata", {}).get("hocket", {}), at_ms, "first")
 
 
@@ -74,11 +75,6 @@ def _custom(state: RunState, event: Event) -> None:
     if event["name"] == NOTE_HANDED_BACK:
         state.handed_back = True
     elif event["name"] == NOTE_ATTEMPT:
-        for message_id in event["value"].get("abandoned", ()):
-            message = state.messages.get(message_id)
-            if message is not None:
-                message.rest["metadata"] = {**message.rest.get("metadata", {}), **ABANDONED}
-        state.state = state.leg_state
         _begin_attempt(state, event["value"], event["timestamp"], "worker_lost")
 
 

@@ -74,7 +74,11 @@ def step_id(name: str, owner: str | None) -> str:
 
 @dataclass(slots=True)
 class RunState:
-    """Everything a face may show of one run. Times are milliseconds since the epoch, UTC."""
+    """Everything a face may show of one run. Times are milliseconds since the epoch, UTC.
+
+    `said` names the messages of this attempt, `leg_state` is the agent's state as it began, and `owners` tells by
+    bucket and id which subagent a client holds a message, call, activity or reasoning to be of.
+    """
 
     seq: int = 0
     id: str = ""
@@ -97,6 +101,7 @@ class RunState:
     said: list[str] = field(default_factory=list)
     open: dict[tuple[str, str], OpenPart] = field(default_factory=dict)
     closed_subagents: set[str] = field(default_factory=set)
+    owners: dict[str, str | None] = field(default_factory=dict)
     usage: dict[str, int] | None = None
     result: Any = None
     error: dict[str, str] | None = None

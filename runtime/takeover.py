@@ -2,12 +2,13 @@
 
 The abandoned attempt's messages stay on record and are marked, so that no face shows them as final: open ones by
 the event that closes them, finished ones by a START and END that only carry the mark (a START of a known id keeps
-its message). The agent's state goes back to what it was when the leg began.
+its message), activities by an empty patch. The agent's state goes back to what it was when the leg began.
 """
 
 from typing import Any
 
 from protocol.entries import NOTE_ATTEMPT, note
+from protocol.messages import Message
 from protocol.order import closers
 from protocol.run import ABANDONED
 from protocol.state import RunState
@@ -38,8 +39,8 @@ def takeover(state: RunState, worker: str, at_ms: int) -> list[Event]:
     return [
         *closers(state, at_ms, ABANDONED),
         *_marks(state, at_ms),
-        note(NOTE_ATTEMPT, at_ms, value),
         *restored,
+        note(NOTE_ATTEMPT, at_ms, value),
     ]
 
 
@@ -55,16 +56,21 @@ def lost(state: RunState, at_ms: int) -> list[Event]:
 
 
 def _marks(state: RunState, at_ms: int) -> list[Event]:
-    still_open = {part.id for part in state.open.values()}
-    marks: list[Event] = []
-    for message in state.messages:
-        if message.id not in state.said or message.id in still_open:
-            continue
-        told = {"messageId": message.id, "timestamp": at_ms}
-        if message.role == "assistant" and message.text is not None:
-            marks.append({"type": "TEXT_MESSAGE_START", "role": "assistant", **told, "metadata": ABANDONED})
-            marks.append({"type": "TEXT_MESSAGE_END", **told})
-    return marks
+    closed = {part.id for part in state.open.values() if part.kind in ("text", "reasoning_message")}
+    said = set(state.said) - closed
+    return [event for message in state.messages if message.id in said for event in _mark(message, at_ms)]
+
+
+def _mark(message: Message, at_ms: int) -> list[Event]:
+    """Events that change nothing of the message but its metadata."""
+    told: Event = {"messageId": message.id, "timestamp": at_ms}
+    mark = {**told, "metadata": ABANDONED}
+    if message.role == "activity":
+        return [{"type": "ACTIVITY_DELTA", **mark, "activityType": message.rest["activityType"], "patch": []}]
+    if message.role == "reasoning":
+        start: Event = {"type": "REASONING_MESSAGE_START", "role": "reasoning", **mark}
+        return [start, {"type": "REASONING_MESSAGE_END", **told}]
+    return [{"type": "TEXT_MESSAGE_START", "role": "assistant", **mark}, {"type": "TEXT_MESSAGE_END", **told}]
 
 
 def _state(snapshot: Any, at_ms: int) -> Event:
