@@ -5,7 +5,6 @@ One stream `RUNS` holds `run.<tenant>.<run>.<lane>`; JetStream republishes what 
 
 import asyncio
 import base64
-import itertools
 import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any, NamedTuple
@@ -18,6 +17,7 @@ from nats.js.errors import APIError, NotFoundError
 from protocol.errors import HocketError, Refused, TooLarge, Unavailable
 
 from .nats_server import Link, connect
+from .requests import Answer, Requests, header, status
 
 logger = logging.getLogger("hocket.log")
 
@@ -27,11 +27,12 @@ THREADS = "THREADS"
 AGENTS = "AGENTS"
 
 _OVERHEAD_BYTES = 1024
-_REQUEST_SECONDS = 2.0
 _READ_MESSAGES = 256
 _READ_BYTES = 2 << 20
 _WRONG_SEQUENCE = 10071
-_STATUS_NO_RESPONDERS = b" 503"
+_EXPECTED = (
+    b"NATS/1.0\r\nNats-Expected-Last-Subject-Sequence: %d\r\nNats-Expected-Last-Subject-Sequence-Subject: %b\r\n\r\n"
+)
 
 
 class WrongRevision(HocketError):
@@ -62,18 +63,17 @@ class Log:
 
     def __init__(self, append_timeout_s: float = 60.0) -> None:
         self._append_timeout_s = append_timeout_s
-        self._replies: dict[bytes, Callable[[bytes, bytes], None]] = {}
-        self._numbers = itertools.count(1)
         self._reconnect_listeners: list[Callable[[], None]] = []
         self._link: Link
+        self._requests: Requests
 
     @classmethod
     async def open(cls, url: str, name: str, append_timeout_s: float = 60.0, replicas: int = 1) -> "Log":
         """Connects and creates what is missing. Raises Unavailable, or Refused if the server has no JetStream."""
         log = cls(append_timeout_s)
         log._link = await connect(url, name, log._reconnected, lambda: None)
-        log._inbox = log._link.new_inbox()
-        await log._link.listen(f"{log._inbox}.*", log._answered)
+        log._requests = Requests(log._link)
+        await log._requests.start()
         try:
             await log._create(replicas)
         except (APIError, nats.errors.Error, NotFoundError) as bad:
@@ -81,9 +81,8 @@ class Log:
             raise Refused(f"NATS at {url.rpartition('@')[2]} cannot hold the log: {bad}.") from bad
         return log
 
-    _inbox: str
-
     async def close(self) -> None:
+        self._requests.close()
         await self._link.close()
 
     @property
@@ -114,22 +113,34 @@ class Log:
 
     # ── append ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def append(self, run: str, lane: str, body: bytes, expected: int) -> int:
-        """Appends `body` to the run if its last revision is `expected` (0: it has none); returns the new one."""
-        return await self._put(STREAM, f"{run}.{lane}", f"{run}.>", body, expected)
+    async def append(self, run: str, lane: str, body: bytes, expected: int, doubtful: bool = False) -> int:
+        """Appends `body` to the run if its last revision is `expected` (0: it has none); returns the new one.
 
-    async def _put(self, stream: str, subject: str, scope: str, body: bytes, expected: int) -> int:
+        `doubtful` says that this very append was sent before: it is looked for first.
+        """
+        return await self._put(STREAM, f"{run}.{lane}", f"{run}.>", body, expected, doubtful)
+
+    def append_soon(self, run: str, lane: str, body: bytes, expected: int, told: Callable[[int | None], None]) -> None:
+        """The hot way of `append`, without a task or a future: sends it, and calls `told` with the new revision,
+        or with None where anything else happened, which a doubtful `append` finds out."""
+        try:
+            if len(body) > self.body_bytes_max:
+                raise Unavailable("too large; the slow way says so")
+            self._requests.ask_soon(f"{run}.{lane}", body, _expect(expected, f"{run}.>"), lambda got: told(_acked(got)))
+        except Unavailable:
+            asyncio.get_running_loop().call_soon(told, None)
+
+    async def _put(
+        self, stream: str, subject: str, scope: str, body: bytes, expected: int, doubtful: bool = False
+    ) -> int:
         if len(body) > self.body_bytes_max:
             raise TooLarge(
                 f"{len(body)} bytes do not fit into one write of the log, which takes {self.body_bytes_max}."
             )
-        headers = {
-            "Nats-Expected-Last-Subject-Sequence": str(expected),
-            "Nats-Expected-Last-Subject-Sequence-Subject": scope,
-        }
+        headers = _expect(expected, scope)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._append_timeout_s
-        pause, tried, fault = 0.02, False, ""
+        pause, tried, fault = 0.02, doubtful, ""
         while loop.time() < deadline:
             try:
                 if tried:
@@ -138,7 +149,7 @@ class Log:
                         return found[1].rev
                     if found is not None:
                         raise WrongRevision(f"{scope} is at {found[1].rev}, not at {expected}.")
-                answer = orjson.loads(await self.request(subject, body, headers))
+                answer = orjson.loads((await self._requests.ask(subject, body, headers))[1])
                 error = answer.get("error")
                 if error is None:
                     return int(answer["seq"])
@@ -194,32 +205,27 @@ class Log:
 
     async def _direct_last(self, stream: str, subject: str) -> Stored | None:
         want = orjson.dumps({"last_by_subj": subject})
-        headers, body = await self._ask(f"$JS.API.DIRECT.GET.{stream}", want)
-        if _status(headers) == 404:
+        headers, body = await self._requests.ask(f"$JS.API.DIRECT.GET.{stream}", want)
+        if status(headers) == 404:
             return None
         return _stored(headers, body)
 
     async def _direct_batch(self, scope: str, rev: int, messages: int = _READ_MESSAGES) -> tuple[list[Stored], bool]:
         """Up to `messages` from `rev` on, and whether there are more."""
         batch: list[Stored] = []
-        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        pending = 0
 
-        def take(headers: bytes, body: bytes) -> None:
-            status = _status(headers)
-            if status == 0:
-                batch.append(_stored(headers, body))
-            elif not done.done():
-                done.set_result(int(_header(headers, b"Nats-Num-Pending") or 0) if status == 204 else -status)
+        def take(answer: Answer) -> bool:
+            nonlocal pending
+            code = status(answer[0])
+            if code == 0:
+                batch.append(_stored(*answer))
+                return False
+            pending = int(header(answer[0], b"Nats-Num-Pending") or 0) if code == 204 else -code
+            return True
 
         want = {"seq": rev, "next_by_subj": scope, "batch": messages, "max_bytes": _READ_BYTES}
-        token = await self._send(f"$JS.API.DIRECT.GET.{STREAM}", orjson.dumps(want), None, take)
-        try:
-            async with asyncio.timeout(_REQUEST_SECONDS * 5):
-                pending = await done
-        except TimeoutError:
-            raise Unavailable("The log did not answer a read.") from None
-        finally:
-            self._replies.pop(token, None)
+        await self._requests.ask_for_many(f"$JS.API.DIRECT.GET.{STREAM}", orjson.dumps(want), take)
         if pending < 0 and pending != -404:
             raise Unavailable(f"The log refused a read with status {-pending}.")
         return batch, pending > 0
@@ -229,7 +235,7 @@ class Log:
         the answer is an async end. Raises Unavailable."""
 
         def told(subject: bytes, _reply: bytes, body: bytes, headers: bytes) -> None:
-            heard(Stored(int(_header(headers, b"Nats-Sequence")), subject.rpartition(b".")[2].decode(), body))
+            heard(Stored(int(header(headers, b"Nats-Sequence")), subject.rpartition(b".")[2].decode(), body))
 
         live = f"live{run.removeprefix('run')}.{lane}"
 
@@ -274,9 +280,9 @@ class Log:
 
     # ── requests ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def request(self, subject: str, body: bytes, headers: dict[str, str] | None = None) -> bytes:
-        """One answer. Raises Unavailable if there is none within two seconds, or nobody to give it."""
-        return (await self._ask(subject, body, headers))[1]
+    async def request(self, subject: str, body: bytes) -> bytes:
+        """One answer of the server's own interface. Raises Unavailable if there is none within two seconds."""
+        return (await self._requests.ask(subject, body))[1]
 
     async def publish(self, subject: str, body: bytes = b"", reply: str = "") -> None:
         """Without an answer and without a guarantee: acknowledgements of the queue, and pulls from it."""
@@ -290,42 +296,6 @@ class Log:
         none comes any more."""
         inbox = self._link.new_inbox()
         return inbox, await self._link.listen(inbox, heard, drain=True)
-
-    async def _ask(self, subject: str, body: bytes, headers: dict[str, str] | None = None) -> tuple[bytes, bytes]:
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[tuple[bytes, bytes]] = loop.create_future()
-
-        def take(raw: bytes, data: bytes) -> None:
-            if not answer.done():
-                answer.set_result((raw, data))
-
-        token = await self._send(subject, body, headers, take)
-        timer = loop.call_later(_REQUEST_SECONDS, _give_up, answer)
-        try:
-            raw, data = await answer
-        finally:
-            timer.cancel()
-            self._replies.pop(token, None)
-        if raw and not data and _status(raw) == 503:
-            raise Unavailable("The log is away: nobody answers.")
-        return raw, data
-
-    async def _send(
-        self, subject: str, body: bytes, headers: dict[str, str] | None, take: Callable[[bytes, bytes], None]
-    ) -> bytes:
-        token = str(next(self._numbers))
-        self._replies[token.encode()] = take
-        try:
-            await self._link.publish(subject, body, f"{self._inbox}.{token}", headers)
-        except nats.errors.Error as bad:
-            self._replies.pop(token.encode(), None)
-            raise Unavailable(f"The log is away: {bad or type(bad).__name__}.") from bad
-        return token.encode()
-
-    def _answered(self, subject: bytes, _reply: bytes, data: bytes, headers: bytes) -> None:
-        take = self._replies.get(subject.rpartition(b".")[2])
-        if take is not None:
-            take(headers or b"", data)
 
     def _reconnected(self) -> None:
         for listener in list(self._reconnect_listeners):
@@ -353,25 +323,17 @@ class Log:
                 await jetstream.create_key_value(KeyValueConfig(bucket=bucket, direct=True, replicas=replicas))
 
 
-def _give_up(answer: "asyncio.Future[tuple[bytes, bytes]]") -> None:
-    if not answer.done():
-        answer.set_exception(Unavailable("The log did not answer in time."))
+def _expect(rev: int, scope: str) -> bytes:
+    """The headers of a compare-and-set: `scope` must stand at `rev`."""
+    return _EXPECTED % (rev, scope.encode())
 
 
-def _status(headers: bytes) -> int:
-    """The status of a message that bears one in its header line, else 0."""
-    line = headers[8:12] if headers.startswith(b"NATS/1.0") else b""
-    return int(line) if line.strip().isdigit() else 0
-
-
-def _header(headers: bytes, name: bytes) -> bytes:
-    at = headers.find(b"\r\n" + name + b": ")
-    if at < 0:
-        return b""
-    start = at + len(name) + 4
-    return headers[start : headers.find(b"\r\n", start)].strip()
+def _acked(answer: Answer | None) -> int | None:
+    """The revision that an append was given, None if it was refused or not answered."""
+    told = orjson.loads(answer[1]) if answer is not None and answer[1].startswith(b"{") else {}
+    return None if "error" in told else told.get("seq")
 
 
 def _stored(headers: bytes, body: bytes) -> Stored:
-    subject = _header(headers, b"Nats-Subject")
-    return Stored(int(_header(headers, b"Nats-Sequence")), subject.rpartition(b".")[2].decode(), body)
+    subject = header(headers, b"Nats-Subject")
+    return Stored(int(header(headers, b"Nats-Sequence")), subject.rpartition(b".")[2].decode(), body)

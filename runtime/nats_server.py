@@ -82,11 +82,7 @@ class EmbeddedServer:
             ) from bad
         for stale in self.folder.glob("nats-server_*.ports"):
             stale.unlink(missing_ok=True)
-        log = (self.folder / "nats.log").open("ab")
-        self._process = subprocess.Popen(
-            [binary, "-c", str(config)], stdout=log, stderr=log, start_new_session=True, preexec_fn=die_with_parent
-        )
-        log.close()
+        self._process = _spawn([binary, "-c", str(config)], self.folder / "nats.log")
         self.url = await self._wait_ready()
         return self.url
 
@@ -134,6 +130,11 @@ class EmbeddedServer:
         )
 
 
+def _spawn(command: list[str], log: Path) -> "subprocess.Popen[bytes]":
+    with log.open("ab") as told:
+        return subprocess.Popen(command, stdout=told, stderr=told, start_new_session=True, preexec_fn=die_with_parent)
+
+
 def _lock(path: Path) -> int:
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -164,7 +165,7 @@ class Link(Client):
 
     nats-py gives each message a parsed header dict, a queue and a task; on the live path that is two thirds of the
     gateway's CPU. A listener is called straight from the parser instead (`_process_msg` is private to nats-py,
-    hence the pin of its minor version and the test that would see it move).
+    as is what `send_soon` touches; hence the pin of its minor version and the tests that would see them move).
     """
 
     def __init__(self) -> None:
@@ -180,6 +181,23 @@ class Link(Client):
             listener(subject, reply, data, headers)
         except Exception:  # one faulty listener must not end the connection's read loop
             logger.exception("A listener on %s failed", subject.decode(errors="replace"))
+
+    def send_soon(self, subject: str, reply: str, headers: bytes, body: bytes) -> bool:
+        """Queues a message with ready headers for the next flush: `publish` without its four coroutines.
+
+        False, and nothing is sent, while there is no connection or its buffer is full.
+        """
+        queue = self._flush_queue
+        if queue is None or not self.is_connected or self._pending_data_size > self._max_pending_size:
+            return False
+        size = len(headers) + len(body)
+        command = f"HPUB {subject} {reply} {len(headers)} {size}" if headers else f"PUB {subject} {reply} {size}"
+        message = b"".join((command.encode(), b"\r\n", headers, body, b"\r\n"))
+        self._pending.append(message)
+        self._pending_data_size += len(message)
+        if queue.empty():
+            queue.put_nowait(asyncio.get_running_loop().create_future())
+        return True
 
     async def listen(self, subject: str, listener: Listener, drain: bool = False) -> Callable[[], Any]:
         """Calls `listener` for every message on `subject`; the answer is an async function that ends it.

@@ -57,11 +57,12 @@ def load(environ: Mapping[str, str] | None = None, **flags: Any) -> Settings:
     try:
         return Settings(**given)
     except ValidationError as bad:
-        told = [
-            f"{PREFIX}{str(fault['loc'][0]).upper()} is {fault['input']!r}: {fault['msg'][:1].lower()}{fault['msg'][1:]}."
-            for fault in bad.errors()
-        ]
-        raise Invalid(" ".join(told)) from None
+        raise Invalid(" ".join(_told(fault) for fault in bad.errors())) from None
+
+
+def _told(fault: Any) -> str:
+    name = PREFIX + str(fault["loc"][0]).upper()
+    return f"{name} is {fault['input']!r}: {fault['msg'][:1].lower()}{fault['msg'][1:]}."
 
 
 def inherited(**settings: str) -> dict[str, str]:

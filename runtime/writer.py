@@ -38,11 +38,14 @@ class Writer:
         self._event_bytes_max = event_bytes_max
         self._pending: deque[_Said] = deque()
         self._pending_bytes = 0
-        self._wake: asyncio.Future[None] | None = None
-        self._drained: list[tuple[int, asyncio.Future[None]]] = []
+        self._last_appended = seq
+        self._in_flight: tuple[Lane, bytes, int] | None = None
+        self._asked = False
+        self._resolving: asyncio.Task[None] | None = None
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._failure: Exception | None = None
         self._after: Callable[[int, int], None] | None = None
-        self._pump_task = asyncio.get_running_loop().create_task(self._pump())
+        self.broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def on_append(self, told: Callable[[int, int], None]) -> None:
         """Calls `told(last seq of the message, revision before it)` after each append."""
@@ -64,11 +67,8 @@ class Writer:
         self.bytes_said += size
         self._pending_bytes += size
         self._pending.append((self.seq, lane_of(event), frame))
-        if self._wake is not None and not self._wake.done():
-            if len(self._pending) == 1:
-                self._gather.request(self._send)
-            elif len(self._pending) == PACK_EVENTS_MAX:
-                self._send()
+        if self._in_flight is None:
+            self._ask_to_send()
 
     @property
     def full(self) -> bool:
@@ -80,11 +80,6 @@ class Writer:
         """Everything said is in the log."""
         return self._last_appended == self.seq
 
-    @property
-    def broken(self) -> "asyncio.Task[None]":
-        """Done once an append has failed."""
-        return self._pump_task
-
     async def room(self) -> None:
         """Returns once half of what is pending has been appended."""
         pending = len(self._pending)
@@ -93,13 +88,15 @@ class Writer:
 
     async def flush(self) -> None:
         """Returns once everything said is in the log."""
-        if self._pending and self._wake is not None:
-            self._send()
+        self._send()
         await self._appended(self.seq)
 
     def stop(self) -> None:
         """Ends the writer; what is pending is dropped."""
-        self._pump_task.cancel()
+        self._pending.clear()
+        self._after = None
+        if self._resolving is not None:
+            self._resolving.cancel()
 
     async def _appended(self, seq: int) -> None:
         if self._failure is not None:
@@ -107,41 +104,59 @@ class Writer:
         if self._last_appended >= seq:
             return
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._drained.append((seq, waiter))
+        self._waiting.append((seq, waiter))
         await waiter
 
-    _last_appended = 0
+    def _ask_to_send(self) -> None:
+        if len(self._pending) >= PACK_EVENTS_MAX:
+            self._send()
+        elif not self._asked:
+            self._asked = True
+            self._gather.request(self._send)
 
     def _send(self) -> None:
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
+        self._asked = False
+        if self._in_flight is None and self._pending and self._failure is None:
+            lane, body, last = self._in_flight = self._take()
+            self._log.append_soon(self._run, lane, body, self.rev, self._answered)
 
-    async def _pump(self) -> None:
-        self._last_appended = self.seq
-        loop = asyncio.get_running_loop()
+    def _answered(self, rev: int | None) -> None:
+        if rev is not None:
+            self._arrived(rev)
+        else:
+            self._resolving = asyncio.get_running_loop().create_task(self._resolve())
+
+    async def _resolve(self) -> None:
+        """The slow way: the append was refused or its answer is lost, and the log is asked what became of it."""
+        assert self._in_flight is not None
+        lane, body, _ = self._in_flight
         try:
-            while True:
-                self._wake = loop.create_future()
-                if self._pending:
-                    self._gather.request(self._send)
-                await self._wake
-                self._wake = None
-                while self._pending:
-                    lane, body, last = self._take()
-                    before, self.rev = self.rev, await self._log.append(self._run, lane, body, self.rev)
-                    self._last_appended = last
-                    self._tell(before, last)
-                    if len(self._pending) < PACK_EVENTS_MAX:
-                        break
+            rev = await self._log.append(self._run, lane, body, self.rev, doubtful=True)
         except Exception as fault:  # where the task ends: the leg hears of it at its next word
             self._failure = fault
-            self._wake = None
-            for _, waiter in self._drained:
+            self.broken.set_result(None)
+            for _, waiter in self._waiting:
                 if not waiter.done():
                     waiter.set_exception(fault)
-                    waiter.exception()
+                    waiter.exception()  # it may be that nobody waits any more
+        else:
+            self._arrived(rev)
 
-    def _take(self) -> tuple[str, bytes, int]:
+    def _arrived(self, rev: int) -> None:
+        assert self._in_flight is not None
+        last = self._in_flight[2]
+        self._in_flight, before, self.rev, self._last_appended = None, self.rev, rev, last
+        if self._after is not None:
+            self._after(last, before)
+        if self._waiting:
+            for seq, waiter in self._waiting:
+                if seq <= last and not waiter.done():
+                    waiter.set_result(None)
+            self._waiting = [one for one in self._waiting if one[0] > last]
+        if self._pending:
+            self._ask_to_send()
+
+    def _take(self) -> tuple[Lane, bytes, int]:
         """The next message: frames of one lane, at most PACK_EVENTS_MAX and, unless one is larger, PACK_BYTES_MAX."""
         pending = self._pending
         last, lane, frame = pending.popleft()
@@ -156,12 +171,3 @@ class Writer:
             last = seq
         self._pending_bytes -= size
         return lane, b"".join(frames), last
-
-    def _tell(self, before: int, last: int) -> None:
-        if self._after is not None:
-            self._after(last, before)
-        if self._drained:
-            for seq, waiter in self._drained:
-                if seq <= last and not waiter.done():
-                    waiter.set_result(None)
-            self._drained = [waiting for waiting in self._drained if waiting[0] > last]
