@@ -7,8 +7,6 @@ its own seq are then skipped, so it may be taken in the middle of a message.
 import asyncio
 import logging
 
-import orjson
-
 from protocol.checkpoint import dump, load
 from protocol.entries import decode
 from protocol.errors import HocketError, Unavailable
@@ -33,8 +31,8 @@ async def load_state(log: Log, run: str, exact: bool = False) -> tuple[RunState,
     if saved is not None and saved.body:
         head, _, body = saved.body.partition(b"\n")
         found = load(body)
-        if found is not None and orjson.loads(head) <= last.rev:
-            state, rev = found, orjson.loads(head)
+        if found is not None and head.isdigit() and int(head) <= last.rev:
+            state, rev = found, int(head)
     return await catch_up(log, run, state, rev, last.rev)
 
 

@@ -25,6 +25,7 @@ logger = logging.getLogger("hocket.follow")
 
 SEND_BYTES_MAX = 64 << 10
 _RETRY_SECONDS = 0.2
+_AHEAD_MAX = 10_000
 _END_MARKS = (b'"type":"RUN_FINISHED"', b'"type":"RUN_ERROR"')
 
 
@@ -94,6 +95,7 @@ class Tail:
         self._log, self._cache = log, cache
         self._head_rev = 0
         self._ahead: list[Stored] | None = []
+        self._read_again = False
         self._refilling: asyncio.Task[None] | None = None
         self._end: Callable[[], Any] | None = None
 
@@ -108,21 +110,32 @@ class Tail:
         if last is None:
             raise RunNotFound(self.run)
         self._take_head(last)
-        ahead, self._ahead = self._ahead or [], None
-        for stored in ahead:
-            self.heard(stored)
+        self._catch_up_with_live()
 
     async def close(self) -> None:
-        if self._refilling is not None:
-            self._refilling.cancel()
-        if self._end is not None:
-            await self._end()
+        try:
+            if self._end is not None:
+                await self._end()
+        finally:  # after the end, or what is heard last could begin another
+            if self._refilling is not None:
+                self._refilling.cancel()
+
+    def _catch_up_with_live(self) -> None:
+        """What was heard meanwhile continues what was read, or shows that there is more to read."""
+        ahead, self._ahead = self._ahead or [], None
+        again, self._read_again = self._read_again, False
+        for stored in ahead:
+            self.heard(stored)
+        if again:
+            self.refill()
 
     def heard(self, stored: Stored) -> None:
         """A live message: taken if it continues the head, dropped if it is known, else the hole is refilled."""
         if self._ahead is not None:
-            if len(self._ahead) < 10_000:
+            if len(self._ahead) < _AHEAD_MAX:
                 self._ahead.append(stored)
+            else:
+                self._read_again = True
             return
         piece = chunk(stored)
         if piece.first == self.head + 1:
@@ -131,9 +144,11 @@ class Tail:
             self.refill()
 
     def refill(self) -> None:
-        """Reads on from the head; live messages wait until that is done."""
-        if self._refilling is None or self._refilling.done():
-            self._ahead = []
+        """Reads on from the head; live messages wait until that is done. While it goes on, it is done once more."""
+        if self._refilling is not None and not self._refilling.done():
+            self._read_again = True
+        else:
+            self._ahead = [] if self._ahead is None else self._ahead
             self._refilling = asyncio.get_running_loop().create_task(self._refill())
 
     async def _refill(self) -> None:
@@ -146,13 +161,11 @@ class Tail:
                         if piece.first == self.head + 1:
                             self._take(piece)
                 break
-            except Unavailable as away:
+            except HocketError as away:
                 logger.info("Refilling %s waits: %s", self.run, away.message)
                 await asyncio.sleep(_RETRY_SECONDS)
-        ahead, self._ahead = self._ahead or [], None
         self._refilling = None
-        for stored in ahead:
-            self.heard(stored)
+        self._catch_up_with_live()
 
     async def audit(self) -> None:
         """Looks whether something was missed without anyone noticing, as a broken route in a cluster can make it."""
@@ -190,7 +203,7 @@ class Tails:
             self._open[run] = tail, asyncio.get_running_loop().create_task(tail.open())
         tail, opening = self._open[run]
         self._users[run] = self._users.get(run, 0) + 1
-        follow = Follow(self, tail, after_seq)
+        follow = Follow(self, tail, max(after_seq, 0))
         try:
             if not opening.done():
                 await asyncio.shield(opening)
@@ -204,8 +217,9 @@ class Tails:
         run = tail.run
         self._users[run] -= 1
         if self._users[run] == 0:
-            del self._users[run], self._open[run]
-            task = asyncio.get_running_loop().create_task(tail.close())
+            del self._users[run]
+            _, opening = self._open.pop(run)
+            task = asyncio.get_running_loop().create_task(_close(tail, opening))
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
 
@@ -227,7 +241,7 @@ class Tails:
 
     def _refill_all(self) -> None:
         for tail, opening in self._open.values():
-            if opening.done():
+            if opening.done() and not opening.cancelled() and opening.exception() is None:
                 tail.refill()
 
     async def read(self, run: str, after_seq: int) -> AsyncIterator[Chunk]:
@@ -238,6 +252,14 @@ class Tails:
                 piece = chunk(stored)
                 self.cache.put(run, piece)
                 yield piece
+
+
+async def _close(tail: Tail, opening: "asyncio.Task[None]") -> None:
+    """Everybody may leave while a tail is still being opened; what it has subscribed to by then must not stay."""
+    await asyncio.wait([opening])
+    if not opening.cancelled():
+        opening.exception()  # retrieved: there is nobody left to tell
+    await tail.close()
 
 
 async def locate(log: Log, run: str, seq: int) -> int:
@@ -357,6 +379,8 @@ class Follow:
             batch = await self.fill()
             if batch:
                 yield batch
+            elif self.behind:  # read by a replica that has not all of it yet
+                await asyncio.sleep(_RETRY_SECONDS)
             elif not self.ended:
                 await more.wait()
 
