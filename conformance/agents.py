@@ -214,14 +214,13 @@ async def private(run: Any) -> Any:
 
 
 async def endless(run: Any) -> Any:
-    """Never ends by itself and listens to nobody."""
+    """Never ends by itself, and waits for nothing that could come."""
     yield _text(f"{run.input.run_id}-first", "Here I am.")
     yield {"type": "TOOL_CALL_START", "toolCallId": f"{run.input.run_id}-c", "toolCallName": "dig"}
     yield {"type": "TEXT_MESSAGE_START", "messageId": f"{run.input.run_id}-t", "role": "assistant"}
     yield {"type": "TEXT_MESSAGE_CONTENT", "messageId": f"{run.input.run_id}-t", "delta": "And on"}
     yield {"type": "CUSTOM", "name": "at-the-gate", "value": None}
-    while True:
-        await asyncio.sleep(1)
+    await asyncio.Event().wait()
 
 
 NAMES = ("plain", "everything", "held", "silent_at_first", "raising", "rubbish", "interrupting", "large", "counting",

@@ -217,9 +217,7 @@ RUBBISH = [
 
 @clients
 @pytest.mark.requirement("agui.rubbish")
-def test_whatever_an_agent_yields_no_client_is_sent_what_it_cannot_parse(
-    agui: Driver, name: str, client: str
-) -> None:
+def test_whatever_an_agent_yields_no_client_is_sent_what_it_cannot_parse(agui: Driver, name: str, client: str) -> None:
     ops = []
     for number, item in enumerate(RUBBISH):
         mine = f"{name}-{number}"

@@ -47,6 +47,14 @@ def test_what_is_no_run_input_is_refused_before_the_stream(http: httpx.Client, b
     assert isinstance(told["error"], str) and isinstance(told["message"], str)
 
 
+@pytest.mark.requirement("agui.refusals", "copilotkit.errors")
+@pytest.mark.parametrize("path", ["/agui/plain", "/copilotkit/agent/plain/run", "/copilotkit/agent/plain/stop/t"])
+def test_a_body_that_a_page_of_another_site_could_send_is_refused(http: httpx.Client, path: str) -> None:
+    for media in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
+        assert http.post(path, content=b"{}", headers={"content-type": media}).status_code == 415
+    assert http.post(path).status_code == 415
+
+
 @pytest.mark.requirement("agui.refusals")
 @pytest.mark.parametrize("cursor", ["x", "-1", "1.5", "9" * 30, "²"])
 def test_a_cursor_that_is_no_number_is_refused(http: httpx.Client, name: str, cursor: str) -> None:

@@ -4,6 +4,7 @@ from typing import Any, TypeVar
 
 import orjson
 from pydantic import BaseModel, ValidationError
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
 from protocol.errors import Invalid, TooLarge
@@ -34,8 +35,17 @@ async def read_body(request: Request, bytes_max: int) -> bytes:
     return b"".join(parts)
 
 
+def check_declared(request: Request) -> None:
+    """Raises HTTPException 415 unless the body is declared as JSON: a page of another site can send anything else
+    without being asked first."""
+    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media != "application/json" and not (media.startswith("application/") and media.endswith("+json")):
+        raise HTTPException(415, f"Send the body as application/json, not as {media[:80] or 'nothing at all'}.")
+
+
 async def read_json(request: Request, bytes_max: int) -> Any:
-    """The body as JSON. Raises TooLarge, MalformedJson."""
+    """The body, declared as JSON. Raises HTTPException 415, TooLarge, MalformedJson."""
+    check_declared(request)
     return loads(await read_body(request, bytes_max))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from ag_ui.core import RunAgentInput
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -23,7 +24,7 @@ from runtime.engine import Engine
 
 from .agui_stream import AgUiStreams
 from .auth import principal
-from .body import loads, parse, read_body, read_json
+from .body import check_declared, loads, parse, read_body, read_json
 from .errors import MalformedJson, render
 from .stream import HEADERS
 
@@ -75,6 +76,7 @@ class CopilotKit:
         return await self._stream(request, agent, verb, await read_json(request, self._body_bytes_max))
 
     async def _stop_by_path(self, request: Request, agent: str, thread_id: str) -> Response:
+        check_declared(request)
         body = await read_body(request, self._body_bytes_max)
         return await self._stop(request, agent, thread_id, loads(body) if body.strip() else None)
 
@@ -82,10 +84,10 @@ class CopilotKit:
         """One POST for everything: what is wanted stands in the body."""
         if request.method != "POST":
             return JSONResponse({"error": "Method not allowed"}, 405, {"allow": "POST"})
-        if "json" not in request.headers.get("content-type", "").lower():
-            return _invalid_request(415, "Content-Type must be application/json.")
         try:
             given = await read_json(request, self._body_bytes_max)
+        except HTTPException as bad:
+            return _invalid_request(bad.status_code, bad.detail)
         except MalformedJson as bad:
             return _invalid_request(400, bad.message)
         if not isinstance(given, dict) or not isinstance(given.get("method"), str):
@@ -144,7 +146,7 @@ class CopilotKit:
 
 def _segments(request: Request) -> list[str]:
     raw = request.scope.get("raw_path") or request.url.path.encode()
-    path = raw.split(b"?")[0].decode("latin-1").split(_BASE, 1)[-1]
+    path = raw.split(b"?")[0].decode(errors="replace").split(_BASE, 1)[-1]
     return [unquote(segment) for segment in path.strip("/").split("/") if segment]
 
 
