@@ -17,8 +17,8 @@ from protocol.entries import Principal
 from protocol.errors import Invalid
 from protocol.legacy import STRANGE, legacy
 from protocol.prelude import ending, prelude
+from runtime.chunks import Chunk
 from runtime.engine import Engine, Start
-from runtime.follow import Chunk
 
 from .auth import principal
 from .body import parse

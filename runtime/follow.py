@@ -10,77 +10,21 @@ reads the log where the cache has none. So a slow one costs nothing and a thousa
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
-from typing import Any, NamedTuple
-
-import orjson
+from typing import Any
 
 from protocol import sse
 from protocol.errors import HocketError, RunNotFound, Unavailable
 
+from .chunks import Chunk, ChunkCache, chunk, locate
 from .log import Log, Stored
 
 logger = logging.getLogger("hocket.follow")
 
 SEND_BYTES_MAX = 64 << 10
 _RETRY_SECONDS = 0.2
+_AWAY_SECONDS_MAX = 15.0
 _AHEAD_MAX = 10_000
-_END_MARKS = (b'"type":"RUN_FINISHED"', b'"type":"RUN_ERROR"')
-
-
-class Chunk(NamedTuple):
-    """One message of a run's log: entries `first` to `last`. `ends` says what its last entry ended: leg, run or ''."""
-
-    first: int
-    last: int
-    lane: str
-    body: bytes
-    rev: int
-    ends: str
-
-
-def chunk(stored: Stored) -> Chunk:
-    first = sse.first_seq(stored.body)
-    ends = ""
-    if stored.lane == "life" and any(mark in stored.body for mark in _END_MARKS):
-        ends = _ended(stored.body)
-    return Chunk(first, first + sse.frame_count(stored.body) - 1, stored.lane, stored.body, stored.rev, ends)
-
-
-def _ended(body: bytes) -> str:
-    """Read from the event itself: what an agent finishes with may hold anything, in any order."""
-    *_, last = sse.split(body)
-    event = orjson.loads(last.data)
-    if event["type"] not in ("RUN_FINISHED", "RUN_ERROR"):
-        return ""
-    return "leg" if (event.get("outcome") or {}).get("type") == "interrupt" else "run"
-
-
-class ChunkCache:
-    """Messages lately streamed, by run and first entry, the least recently used given up beyond `bytes_max`."""
-
-    def __init__(self, bytes_max: int) -> None:
-        self._bytes_max = bytes_max
-        self._bytes = 0
-        self._held: OrderedDict[tuple[str, int], Chunk] = OrderedDict()
-
-    def put(self, run: str, piece: Chunk) -> None:
-        key = run, piece.first
-        if key in self._held:
-            return
-        self._held[key] = piece
-        self._bytes += len(piece.body)
-        while self._bytes > self._bytes_max and len(self._held) > 1:
-            _, dropped = self._held.popitem(last=False)
-            self._bytes -= len(dropped.body)
-
-    def get(self, run: str, first: int) -> Chunk | None:
-        key = run, first
-        found = self._held.get(key)
-        if found is not None:
-            self._held.move_to_end(key)
-        return found
 
 
 class Tail:
@@ -262,34 +206,6 @@ async def _close(tail: Tail, opening: "asyncio.Task[None]") -> None:
     await tail.close()
 
 
-async def locate(log: Log, run: str, seq: int) -> int:
-    """The revision of the message that holds entry `seq`, found by interpolation between two known messages.
-
-    Revisions are places in a stream that many runs share, so a run's entries are spread over them unevenly;
-    each probe asks for the run's first message at or after a guess, and the range shrinks to one message.
-    """
-    first, last = await log.first_after(run, 0), await log.last(run)
-    if first is None or last is None:
-        raise RunNotFound(run)
-    low, high = chunk(first), chunk(last)
-    if seq >= high.first:
-        return high.rev
-    high_rev, high_first, rounds = high.rev, high.first, 0
-    while not low.first <= seq <= low.last:
-        rounds += 1
-        share = (seq - low.last) / max(high_first - low.last, 1) if rounds % 3 else 0.5
-        guess = min(low.rev + 1 + int((high_rev - low.rev) * share), high_rev - 1)
-        found = await log.first_after(run, guess - 1)
-        if found is None:
-            raise Unavailable("The log has lost entries of this run.")
-        probe = chunk(found)
-        if probe.first <= seq:
-            low = probe
-        else:
-            high_rev, high_first = guess, probe.first
-    return low.rev
-
-
 class Follow:
     """A cursor on a run: `cursor` is the last entry handed out. One user at a time."""
 
@@ -341,13 +257,30 @@ class Follow:
         return True
 
     async def fill(self) -> list[Chunk]:
-        """What is recorded right after the cursor, read from the log where the cache has lost it."""
+        """What is recorded right after the cursor, read from the log where the cache has lost it.
+
+        Raises Unavailable if the log has been away for too long.
+        """
         if self.cursor >= self._tail.head:
             self.ended = self._tail.ended
             return []
         taken = self.ready()
-        if taken:
-            return taken
+        away_s = 0.0
+        while not taken:
+            try:
+                await self._read(taken)
+                break
+            except Unavailable:
+                if taken:
+                    break
+                if away_s >= _AWAY_SECONDS_MAX:
+                    raise
+                away_s += _RETRY_SECONDS
+                await asyncio.sleep(_RETRY_SECONDS)
+        return taken
+
+    async def _read(self, taken: list[Chunk]) -> None:
+        """Appends to `taken` as the cursor moves, so that what was read stays read whatever comes then."""
         size = 0
         async for piece in self._tails.read(self._tail.run, self.cursor):
             if piece.last <= self.cursor:
@@ -360,8 +293,7 @@ class Follow:
             self.ended = piece.ends == "run"
             size += len(piece.body)
             if size >= SEND_BYTES_MAX or self.ended:
-                break
-        return taken
+                return
 
     def attach(self, told: Callable[[Chunk], None]) -> None:
         """Calls `told` with each message that is recorded from now on, until `close`."""

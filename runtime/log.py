@@ -71,7 +71,7 @@ class Log:
     async def open(cls, url: str, name: str, append_timeout_s: float = 60.0, replicas: int = 1) -> "Log":
         """Connects and creates what is missing. Raises Unavailable, or Refused if the server has no JetStream."""
         log = cls(append_timeout_s)
-        log._link = await connect(url, name, log._reconnected, lambda: None)
+        log._link = await connect(url, name, log._reconnected, log._lost)
         log._requests = Requests(log._link)
         await log._requests.start()
         try:
@@ -267,6 +267,8 @@ class Log:
 
     async def keys(self, bucket: str) -> dict[str, bytes]:
         """All values of a small bucket by key."""
+        if not self.connected:
+            raise Unavailable("The log is away.")
         try:
             store = await self._link.jetstream().key_value(bucket)
             names = await store.keys()
@@ -296,6 +298,10 @@ class Log:
         none comes any more."""
         inbox = self._link.new_inbox()
         return inbox, await self._link.listen(inbox, heard, drain=True)
+
+    def _lost(self) -> None:
+        if hasattr(self, "_requests"):
+            self._requests.lost()
 
     def _reconnected(self) -> None:
         for listener in list(self._reconnect_listeners):

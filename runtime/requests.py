@@ -79,7 +79,11 @@ class Requests:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def taken(answer: Answer | None) -> None:
-            if answer is not None and not done.done() and take(answer):
+            if done.done():
+                return
+            if answer is None:
+                done.set_exception(Unavailable("The log was lost in the middle of a read."))
+            elif take(answer):
                 done.set_result(None)
 
         token = self._send(subject, body, b"", taken)
@@ -90,6 +94,11 @@ class Requests:
             raise Unavailable("The log did not answer a read.") from None
         finally:
             self._takers.pop(token, None)
+
+    def lost(self) -> None:
+        """The connection is gone, and with it every answer under way: nobody need wait for one."""
+        for take in list(self._takers.values()):
+            take(None)
 
     def _send(self, subject: str, body: bytes, headers: bytes, take: Callable[[Answer | None], None]) -> bytes:
         token = b"%d" % next(self._numbers)
