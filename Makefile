@@ -56,6 +56,6 @@ $(STAMP): pyproject.toml
 		fi; \
 	fi
 	@echo 'Installing hocket into .venv (once; about a minute)'
-	@$(PY) -m pip install --quiet --disable-pip-version-check --upgrade pip
-	@$(PY) -m pip install --quiet --disable-pip-version-check -e . --group dev
+	@$(PY) -m pip install --quiet --quiet --disable-pip-version-check --upgrade pip
+	@$(PY) -m pip install --quiet --quiet --disable-pip-version-check -e . --group dev
 	@touch $(STAMP)
