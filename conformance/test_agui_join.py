@@ -125,24 +125,39 @@ def test_an_earlier_runs_activities_survive_a_drop_in_a_later_one(
 
 
 @clients
+@pytest.mark.requirement("agui.attach", "agui.poll-equals-stream")
+def test_a_run_that_was_started_over_rest_is_followed_by_its_id(
+    agui: Driver, http: httpx.Client, name: str, client: str
+) -> None:
+    given = {"agent": "everything", "input": "hi", "run_id": name, "thread_id": name}
+    assert http.post("/v1/runs", json=given).status_code == 201
+    result = agui.play(s.agent("everything", name), s.run(name, text=None), client=client)
+    a = result["clients"]["a"]
+    s.check_run(a["runs"][0])
+    s.check_same(a, s.polled(http, name))
+    assert [message["role"] for message in a["messages"]][:2] == ["user", "reasoning"]
+    assert result["warnings"] == []
+
+
+@clients
 @pytest.mark.requirement("agui.cursor")
 def test_a_cursor_resumes_exactly_after_it_and_without_a_prelude(
     agui: Driver, http: httpx.Client, name: str, client: str
 ) -> None:
     agui.play(s.agent("counting", name), s.run(name, forwardedProps={"count": 20}), client=client)
-    whole = _frames(http, name, {})
+    whole = _frames(http, name, 0)
     assert [seq for seq, _ in whole] == list(range(1, len(whole) + 1))
     for after in (1, 7, len(whole) - 1):
-        assert _frames(http, name, {"params": {"after_seq": after}}) == whole[after:]
-        assert _frames(http, name, {"headers": {"Last-Event-ID": str(after)}}) == whole[after:]
-    assert _frames(http, name, {"params": {"after_seq": len(whole)}}) == []
-    both = {"params": {"after_seq": 3}, "headers": {"Last-Event-ID": "9"}}
-    assert _frames(http, name, both) == whole[9:]
+        assert _frames(http, name, after) == whole[after:]
+        assert _frames(http, name, 0, last_event_id=after) == whole[after:]
+    assert _frames(http, name, len(whole)) == []
+    assert _frames(http, name, 3, last_event_id=9) == _frames(http, name, 9, last_event_id=3) == whole[9:]
 
 
-def _frames(http: httpx.Client, name: str, how: dict[str, dict[str, object]]) -> list[tuple[int, str]]:
-    params = {"after_seq": 0, **how.get("params", {})}
-    answer = http.post("/agui/counting", json=s.agui_input(name, name), params=params, headers=how.get("headers"))
+def _frames(http: httpx.Client, name: str, after_seq: int, last_event_id: int | None = None) -> list[tuple[int, str]]:
+    headers = {} if last_event_id is None else {"last-event-id": str(last_event_id)}
+    params = {"after_seq": after_seq}
+    answer = http.post("/agui/counting", json=s.agui_input(name, name), params=params, headers=headers)
     assert answer.status_code == 200, answer.text
     found = []
     for frame in answer.text.split("\n\n"):

@@ -3,6 +3,7 @@
 import json
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import httpx
 import pytest
@@ -99,6 +100,31 @@ def test_a_body_of_100_mb_is_refused_long_before_it_has_come(
                 connection.sendall(part)
         assert connection.recv(4096).split(b"\r\n")[0].split(b" ")[1] == b"413"
     assert http.get("/healthz").status_code == 200
+
+
+@pytest.mark.requirement("agui.attach")
+def test_one_run_that_is_posted_many_times_at_once_runs_once(http: httpx.Client, name: str) -> None:
+    with ThreadPoolExecutor(12) as pool:
+        given = [s.agui_input(name, name)] * 12
+        answers = list(pool.map(lambda one: http.post("/agui/counting", json=one), given))
+    assert [answer.status_code for answer in answers] == [200] * 12
+    for answer in answers:
+        assert '"type":"RUN_FINISHED"' in answer.text
+    told = s.polled(http, name)
+    assert (told["attempt"], len(told["messages"])) == (1, 2)
+
+
+@pytest.mark.requirement("agui.busy-thread")
+def test_of_many_runs_started_at_once_on_one_thread_one_is_taken(http: httpx.Client, name: str) -> None:
+    given = [s.agui_input(name, f"{name}-{number}", forwardedProps={"gate": name}) for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(http.post, "/agui/held", json=one) for one in given]
+        refused = [done.result() for _, done in zip(range(7), as_completed(asked, timeout=10), strict=False)]
+        assert [answer.status_code for answer in refused] == [409] * 7
+        http.post("/agui/release", json=s.agui_input(f"{name}-o", f"{name}-o", name))
+        assert sorted(done.result().status_code for done in asked) == [200] + [409] * 7
+    listed = http.get("/v1/runs", params={"thread_id": name}).json()["runs"]
+    assert len(listed) == 1 and listed[0]["status"] == "completed"
 
 
 @pytest.mark.requirement("agui.keep-alive")
