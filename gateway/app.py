@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from runtime.engine import Engine
 from runtime.index import Index
@@ -23,7 +24,7 @@ from .documents import document_routes
 from .errors import HANDLERS
 from .rest import Rest
 from .rest_table import OPERATIONS, PROBES
-from .stream import Streams
+from .stream import Streams, Unwinding
 
 _AUDIT_SECONDS = 15.0
 
@@ -32,7 +33,7 @@ _AUDIT_SECONDS = 15.0
 class Gateway:
     """A gateway that is ready to serve."""
 
-    app: Starlette
+    app: ASGIApp
     engine: Engine
     streams: Streams
 
@@ -43,23 +44,21 @@ async def open_gateway(settings: Settings, nats_url: str) -> AsyncIterator[Gatew
 
     Raises Unavailable or Refused if the log cannot be used.
     """
-    log = await Log.open(nats_url, "hocket-gateway", settings.append_timeout_s, settings.replicas)
-    index = Index(log, settings.data / "index.sqlite" if settings.nats_url is None else None)
-    engine = Engine(log, settings, index)
-    streams = Streams(settings.keep_alive_s, settings.stall_s)
-    await index.start()
-    timers = [asyncio.create_task(streams.run()), asyncio.create_task(_audits(engine))]
-    try:
+    async with contextlib.AsyncExitStack() as closing:
+        log = await Log.open(nats_url, "hocket-gateway", settings.append_timeout_s, settings.replicas)
+        closing.push_async_callback(log.close)
+        index = Index(log, settings.data / "index.sqlite" if settings.nats_url is None else None)
+        await index.start()
+        closing.push_async_callback(index.stop)
+        engine = Engine(log, settings, index)
+        streams = Streams(settings.keep_alive_s, settings.stall_s)
+        for timer in (streams.run(), _audits(engine)):
+            closing.callback(asyncio.create_task(timer).cancel)
+        closing.callback(streams.drain)
         yield Gateway(build_app(engine, streams, settings), engine, streams)
-    finally:
-        streams.drain()
-        for timer in timers:
-            timer.cancel()
-        await index.stop()
-        await log.close()
 
 
-def build_app(engine: Engine, streams: Streams, settings: Settings) -> Starlette:
+def build_app(engine: Engine, streams: Streams, settings: Settings) -> ASGIApp:
     """Every face under its paths."""
     runs = AgUiStreams(engine, streams)
     agui = AgUi(runs, settings.body_bytes_max)
@@ -76,7 +75,7 @@ def build_app(engine: Engine, streams: Streams, settings: Settings) -> Starlette
     documents = document_routes(version("hocket"), [*OPERATIONS, *PROBES])
     probes = [Route("/healthz", healthz), Route("/readyz", readyz)]
     routes = [*agui.routes(), *copilotkit.routes(), *rest.routes(), *documents, *probes]
-    return Starlette(routes=routes, exception_handlers=HANDLERS)
+    return Unwinding(Starlette(routes=routes, exception_handlers=HANDLERS))
 
 
 async def _audits(engine: Engine) -> None:

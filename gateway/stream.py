@@ -17,10 +17,11 @@ import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from typing import Any
 
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from protocol import sse
-from runtime.follow import SEND_BYTES_MAX, Chunk, Follow
+from runtime.chunks import Chunk
+from runtime.follow import SEND_BYTES_MAX, Follow
 
 logger = logging.getLogger("hocket.stream")
 
@@ -29,7 +30,8 @@ HEADERS = [
     (b"cache-control", b"no-cache, no-transform"),
     (b"x-accel-buffering", b"no"),
 ]
-_DRAINED = b"retry: 1000\n: the gateway is stopping; come back with your last event id\n\n"
+DRAINED = b"retry: 1000\n: the gateway is stopping; come back with your last event id\n\n"
+_LATER = "hocket.later"
 _TICKS = 3
 _SLICE = 200
 
@@ -80,26 +82,33 @@ class Streams:
                     await asyncio.sleep(0)
 
     def drain(self) -> None:
-        """Gives every stream its last comment and ends it; runs go on."""
+        """Gives every stream its farewell and ends it; runs go on."""
         self.stopping.set()
         for stream in list(self._open.values()):
-            stream.finish(_DRAINED)
+            stream.finish()
 
 
 class EventStream:
     """One client's response, from `follow`'s cursor to the end: of the run, or of a leg if `leg_only`.
 
-    `opening` goes out first (a prelude). `render` turns messages into the face's bytes.
+    `opening` goes out first (a prelude). `render` turns messages into the face's bytes. `farewell` is said last if the
+    gateway stops before the end.
     """
 
-    __slots__ = ("_streams", "_follow", "_render", "_opening", "_leg_only", "_send", "_write", "_quiet",
+    __slots__ = ("_streams", "_follow", "_render", "_opening", "_leg_only", "_farewell", "_send", "_write", "_quiet",
                  "_stalled_at", "_over", "_live", "_task", "__weakref__")  # fmt: skip
 
     def __init__(
-        self, streams: Streams, follow: Follow, render: Render, opening: bytes = b"", leg_only: bool = False
+        self,
+        streams: Streams,
+        follow: Follow,
+        render: Render,
+        opening: bytes = b"",
+        leg_only: bool = False,
+        farewell: bytes = DRAINED,
     ) -> None:
         self._streams, self._follow, self._render = streams, follow, render
-        self._opening, self._leg_only = opening, leg_only
+        self._opening, self._leg_only, self._farewell = opening, leg_only, farewell
         self._quiet = 0
         self._stalled_at: float | None = None
         self._over = False
@@ -107,6 +116,14 @@ class EventStream:
         self._task: asyncio.Task[Any] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        later: list[EventStream] | None = scope.get(_LATER)
+        if later is None:
+            await self.serve(scope, receive, send)
+        else:
+            later.append(self)
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The whole response."""
         self._send = send
         self._write = write_of(scope)
         self._task = asyncio.current_task()
@@ -116,13 +133,15 @@ class EventStream:
             await send({"type": "http.response.body", "body": self._opening or b":\n\n", "more_body": True})
             self._opening = b""
             if self._streams.stopping.is_set():
-                await send({"type": "http.response.body", "body": _DRAINED})
+                await send({"type": "http.response.body", "body": self._farewell})
                 return
             await self._replay(receive)
         except asyncio.CancelledError:
             if not self._over or self._task is None:
                 raise
             self._task.uncancel()
+            if self._streams.stopping.is_set() and self._stalled_at is None:
+                await send({"type": "http.response.body", "body": self._farewell})
         finally:
             self._over = True
             self._streams.remove(self)
@@ -147,7 +166,7 @@ class EventStream:
                 elif not self._follow.behind:
                     break
             if self._over:
-                await self._send({"type": "http.response.body", "body": b""})
+                await self._send({"type": "http.response.body", "body": self._opening})
                 return
             self._live = True
             self._follow.attach(self._heard)
@@ -239,13 +258,13 @@ class EventStream:
             self._quiet = 0
             self._drive(sse.KEEP_ALIVE, True)
 
-    def finish(self, last_words: bytes) -> None:
-        """Ends the response now, with a last comment if the client takes it."""
+    def finish(self) -> None:
+        """Ends the response now, with its farewell if the client takes it."""
         if self._over:
             return
         self._over = True
         if self._live and self._stalled_at is None:
-            self._drive(last_words, False)
+            self._drive(self._farewell, False)
         elif self._task is not None:
             self._task.cancel()
 
@@ -253,6 +272,23 @@ class EventStream:
         self._over = True
         if self._task is not None:
             self._task.cancel()
+
+
+class Unwinding:
+    """ASGI middleware, outermost: a stream is served after the routing that found it has returned.
+
+    A waiting client then holds two frames instead of a dozen, with all that they refer to, and its bytes pass no
+    middleware. Without it streams are served in place.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        later: list[EventStream] = []
+        await self._app({**scope, _LATER: later}, receive, send)
+        if later:
+            await later.pop().serve(scope, receive, send)
 
 
 def write_of(scope: Scope) -> Callable[[bytes], bool] | None:

@@ -56,12 +56,8 @@ async def hocket(**environ: str) -> AsyncIterator[Ground]:
         ready = Path(folder) / "ready.json"
         named = [f"--agent={name}={_HERE / 'agents.py'}:{name}" for name in ("burst", "paced", "silent")]
         command = [str(Path(sys.executable).parent / "hocket"), "dev", "--port=0", f"--data={folder}/data"]
-        process = subprocess.Popen(
-            [*command, f"--ready-file={ready}", *named],
-            stdout=subprocess.DEVNULL,
-            stderr=sys.stderr,
-            env={**os.environ, "HOCKET_LOG_LEVEL": "error", **environ},
-        )
+        environ = {"HOCKET_LOG_LEVEL": "error", **environ}
+        process = _spawn([*command, f"--ready-file={ready}", *named], environ)
         async with _ended(process):
             await _until(ready.exists, process)
             told = json.loads(ready.read_text())
@@ -74,7 +70,7 @@ async def reference() -> AsyncIterator[Ground]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    process = subprocess.Popen([sys.executable, str(_HERE / "reference.py"), str(port)])
+    process = _spawn([sys.executable, str(_HERE / "reference.py"), str(port)], {})
 
     def listens() -> bool:
         with socket.socket() as probe:
@@ -83,6 +79,10 @@ async def reference() -> AsyncIterator[Ground]:
     async with _ended(process):
         await _until(listens, process)
         yield Ground(f"http://127.0.0.1:{port}", process.pid)
+
+
+def _spawn(command: list[str], environ: dict[str, str]) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=sys.stderr, env={**os.environ, **environ})
 
 
 @contextlib.asynccontextmanager

@@ -4,7 +4,7 @@ import asyncio
 import time
 import uuid
 
-from .clients import SseClient, agui_body, finished, open_stream, percentile
+from .clients import agui_body, finished, open_stream, percentile
 from .figures import Figure
 from .ground import Ground, hocket, reference
 
@@ -18,9 +18,7 @@ async def fanout(clients: int = 1000, events: int = 200, period_s: float = 0.05)
     async def cost(ground: Ground, path: str) -> float:
         start = time.time() + 3.0 + clients / 400
         body = agui_body(f"{start} {events} {period_s}", "fan-" + uuid.uuid4().hex)
-        opened: list[SseClient] = []
-        for _ in range(clients):
-            opened.append(await open_stream(ground.url, path, body))
+        opened = [await open_stream(ground.url, path, body) for _ in range(clients)]
         await asyncio.sleep(max(0.0, start - 0.3 - time.time()))
         before = ground.cpu_s()
         await finished(opened, _WAIT_SECONDS)
