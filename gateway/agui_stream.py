@@ -1,7 +1,7 @@
 """A run as AG-UI over SSE, for every face that speaks it: start or attach, join in mid-run, resume by cursor.
 
 A client of AG-UI 1.0 names its `protocolVersion` and is sent what is stored; one of 0.0.x names none, and is spared
-what is fatal to it (`protocol/legacy.py`). Every stream ends with a terminal event of its leg.
+what is fatal to it (`protocol/legacy.py`). Every stream ends with a terminal event.
 """
 
 from collections.abc import Callable
@@ -23,9 +23,19 @@ from runtime.engine import Engine, Start
 from .auth import principal
 from .body import parse
 from .cursor import cursor_of
-from .stream import EventStream, Streams
+from .stream import DRAINED, EventStream, Streams
 
 Render = Callable[[Chunk], bytes]
+
+
+FAREWELL = DRAINED + sse.loose_frame(
+    {
+        "type": "RUN_ERROR",
+        "code": "GATEWAY_STOPPING",
+        "message": "The gateway is stopping and the run goes on: post its runId again to follow it.",
+    }
+)
+"""A client of AG-UI takes a stream that merely ends for a run that has succeeded, so it is told otherwise."""
 
 
 class AgUiStreams:
@@ -65,7 +75,7 @@ class AgUiStreams:
 
     async def _stream(self, run_id: str, by: Principal, after_seq: int, opening: bytes, render: Render) -> ASGIApp:
         follow = await self._engine.follow(run_id, by, after_seq)
-        return EventStream(self._streams, follow, render, opening, leg_only=True)
+        return EventStream(self._streams, follow, render, opening, leg_only=True, farewell=FAREWELL)
 
 
 def own_input(form: RunAgentInput) -> dict[str, Any]:

@@ -215,3 +215,21 @@ async def test_a_body_that_is_not_declared_as_json_is_refused(nats: EmbeddedServ
         typed = {"content-type": "application/vnd.x+json; charset=utf-8"}
         answer = await house.client.post("/agui/greeter", content=json.dumps(agui_input()), headers=typed)
         assert answer.status_code == 200
+
+
+async def test_a_gateway_that_stops_lets_no_client_believe_that_the_run_has_succeeded(
+    nats: EmbeddedServer, settings: Settings
+) -> None:
+    async with open_house(nats, settings, silent=silent) as house:
+        listener = Listener(house, "silent", agui_input())
+        await listener.until("RUN_STARTED")
+        house.gateway.streams.drain()
+        async with asyncio.timeout(WAIT_SECONDS):
+            await listener.done
+        late = await house.client.post("/agui/silent", json=agui_input())
+        assert (await house.engine.state("r1", BY)).status == "running"
+        await house.engine.cancel("r1", BY, "test")
+    end = data_of(listener.heard)[-1]
+    assert (end["type"], end["code"]) == ("RUN_ERROR", "GATEWAY_STOPPING")
+    assert types_of(late.text)[-1] == "RUN_ERROR"
+    assert "id: 2\n" in listener.heard and "id: 3" not in listener.heard
