@@ -132,7 +132,9 @@ def as_event(item: Any) -> Event:
 def _named_plainly(event: Event) -> Event:
     """With the text of its type where that is a member of `ag_ui.core.EventType`."""
     kind = event.get("type")
-    return {**event, "type": str.__str__(kind)} if isinstance(kind, str) else event
+    if not isinstance(kind, str):
+        raise IllegalEvent("event-type", "An event needs a field 'type' that names it")
+    return {**event, "type": str.__str__(kind)}
 
 
 def _abandoned_ids(state: RunState) -> frozenset[str]:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from protocol.entries import Principal, decode
+from protocol.errors import Unavailable
 from protocol.state import RunState
 from protocol.subjects import run_subject
 from runtime.agents.python import PythonAgent
@@ -59,8 +60,15 @@ def want(agent: str, run_id: str | None = "r1", thread_id: str | None = "t1", te
 
 
 async def until(engine: Engine, by: Principal, holds: Callable[[RunState], Any], run_id: str = "r1") -> RunState:
-    """The run's state once `holds`; fails after five seconds."""
-    state = await engine.changed(run_id, by, lambda state: bool(holds(state)), WAIT_SECONDS)
+    """The run's state once `holds`; fails after five seconds. A log that is away is asked again."""
+    seconds, state = WAIT_SECONDS, RunState()
+    while seconds > 0 and not holds(state):
+        try:
+            state = await engine.changed(run_id, by, lambda state: bool(holds(state)), seconds)
+            break
+        except Unavailable:
+            seconds -= 0.05
+            await asyncio.sleep(0.05)
     assert holds(state), f"run {run_id} is {state.status} at {state.seq} and the wait is over"
     return state
 
