@@ -34,10 +34,10 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What comes with one status: a body by media type (None is text), and headers."""
+    """What comes with one status: a body by media type, and headers. A stream's body is each of its events."""
 
     description: str
-    bodies: Mapping[str, Model | None] = field(default_factory=dict)
+    bodies: Mapping[str, Model] = field(default_factory=dict)
     headers: tuple[Header, ...] = ()
 
 
@@ -116,11 +116,8 @@ def _answer(answer: Answer) -> Schema:
     return told
 
 
-def _content(bodies: Mapping[str, Model | None]) -> Schema:
-    return {
-        media: {"schema": {"type": "string"} if model is None else {"$ref": _REFERENCE.format(model=model.__name__)}}
-        for media, model in bodies.items()
-    }
+def _content(bodies: Mapping[str, Model]) -> Schema:
+    return {media: {"schema": {"$ref": _REFERENCE.format(model=model.__name__)}} for media, model in bodies.items()}
 
 
 def _path_parameters(path: str) -> list[Schema]:

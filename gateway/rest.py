@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any, Literal
 
 import orjson
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
@@ -19,12 +18,12 @@ from protocol.entries import Principal, public
 from protocol.errors import Invalid, InvalidId, NotFound
 from protocol.state import RunState, Status
 from protocol.subjects import check_id
+from runtime.chunks import Chunk
 from runtime.engine import Engine, Start
-from runtime.follow import Chunk
 from runtime.index import Query
 
 from .auth import principal
-from .body import loads, parse, read_body
+from .body import check_declared, loads, parse, read_body, read_json
 from .cursor import SEQ_MAX, cursor_of
 from .long_poll import hold
 from .query import read_query
@@ -69,7 +68,7 @@ class Rest:
         by = principal(request)
         read_query(NoQuery, request)
         key, wait = _idempotency_key(request), _preferred_wait(request)
-        form = parse(RunForm, await self._json(request))
+        form = parse(RunForm, await read_json(request, self._body_bytes_max))
         begun = await self._engine.start(_start(form, key, by), by, FACE)
         if wait:
             await hold(
@@ -156,7 +155,7 @@ class Rest:
     async def cancel_run(self, request: Request) -> Response:
         by, run_id = principal(request), _id(request, "run_id")
         read_query(NoQuery, request)
-        form = parse(CancelForm, await self._json(request, {}))
+        form = parse(CancelForm, await self._optional_json(request))
         state = await self._engine.cancel(run_id, by, FACE, form.reason)
         return _answer(run_object(state), _etag(state))
 
@@ -174,14 +173,12 @@ class Rest:
         shown = ("name", "description", "on_busy", "retry")
         return _answer({"agents": [{name: agent[name] for name in shown} for agent in known.values()]})
 
-    async def _json(self, request: Request, absent: Any = None) -> Any:
-        """The body, declared as JSON: a page of another site can send anything else without being asked first."""
+    async def _optional_json(self, request: Request) -> Any:
+        """The body, or an empty object where there is none."""
         body = await read_body(request, self._body_bytes_max)
-        if not body and absent is not None:
-            return absent
-        media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if media != "application/json" and not (media.startswith("application/") and media.endswith("+json")):
-            raise HTTPException(415, f"Send the body as application/json, not as {media[:80] or 'nothing at all'}.")
+        if not body:
+            return {}
+        check_declared(request)
         return loads(body)
 
 

@@ -167,6 +167,15 @@ class NumberedEvent(BaseModel):
     event: dict[str, JsonValue]
 
 
+class ServerSentEvent(BaseModel):
+    """One event of the stream. `data` is the JSON of an AG-UI event, or of an ask where `event` is `ask`."""
+
+    id: str | None = Field(None, description="The entry's number.")
+    event: str | None = Field(None, description="`ask`, or `unknown` for a type that AG-UI does not define.")
+    data: str | None = Field(None, json_schema_extra={"contentMediaType": "application/json"})
+    retry: int | None = None
+
+
 class EventPage(BaseModel):
     """Entries of a run in order."""
 

@@ -14,6 +14,7 @@ from .rest_forms import (
     RunPage,
     RunQuery,
     RunsQuery,
+    ServerSentEvent,
     ThreadMessages,
 )
 
@@ -87,7 +88,7 @@ OPERATIONS = (
             200: Answer(
                 "Server-sent events with the entry's number as id until the run has ended, asks under the event name "
                 "`ask`; or, if JSON is accepted before that, a page of what is recorded.",
-                {EVENT_STREAM: None, JSON: EventPage},
+                {EVENT_STREAM: ServerSentEvent, JSON: EventPage},
             )
         },
         (404, 422, *_AWAY),

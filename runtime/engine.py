@@ -24,7 +24,8 @@ from protocol.subjects import check_id, encode_token, run_subject
 
 from . import threads
 from .checkpoints import catch_up, load_state
-from .follow import Follow, Tails, chunk
+from .chunks import chunk
+from .follow import Follow, Tails
 from .index import Index, Query
 from .log import AGENTS, Log, WrongRevision
 from .settings import Settings
@@ -83,11 +84,11 @@ class Engine:
         agent = await self.agent(want.agent)
         run_id = check_id(want.run_id, "The run id") if want.run_id is not None else self._fresh_id(want, by)
         run = run_subject(by.tenant, run_id)
+        thread_id = check_id(want.thread_id or str(uuid.uuid4()), "The thread id")
         digest = _digest(want)
         known = await load_state(self._log, run)
         if known is not None:
             return _attached(known[0], want, digest)
-        thread_id = check_id(want.thread_id or str(uuid.uuid4()), "The thread id")
         head = await threads.head(self._log, by.tenant, thread_id)
         previous = await self._previous(by, thread_id, head, run_id, want.on_busy or agent["on_busy"], face)
         entry = ask(
@@ -168,6 +169,8 @@ class Engine:
                 raise RunNotFound(run)
             up_to = max(last.rev, at_least_rev)
             loaded = held if up_to == held[1] else await catch_up(self._log, run, held[0], held[1], up_to)
+        if loaded[0].ended_at_ms is not None:  # who has been told of an end must find it in the next list
+            self._appended_rev = max(self._appended_rev, loaded[1])
         self._states[run] = loaded
         self._states.move_to_end(run)
         while len(self._states) > 1 and (

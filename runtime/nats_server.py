@@ -199,6 +199,12 @@ class Link(Client):
             queue.put_nowait(asyncio.get_running_loop().create_future())
         return True
 
+    async def close(self) -> None:
+        """Without a connection what is still to be sent goes nowhere; nats-py would fail on trying."""
+        if not self.is_connected:
+            self._pending, self._pending_data_size = [], 0
+        await super().close()
+
     async def listen(self, subject: str, listener: Listener, drain: bool = False) -> Callable[[], Any]:
         """Calls `listener` for every message on `subject`; the answer is an async function that ends it.
 

@@ -1,0 +1,79 @@
+"""Paths whose ids hold anything: matched as sent, decoded once."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Router
+
+from gateway.resource import Resource, segment
+from runtime.nats_server import EmbeddedServer
+from runtime.settings import Settings
+from tests.house import open_house
+
+pytestmark = pytest.mark.anyio
+
+IDS = [
+    "a/b",
+    "/",
+    "a%2Fb",
+    "a.b c",
+    ".",
+    "..",
+    "...",
+    "*",
+    ">",
+    "run.*.>",
+    "ü/漢 🎵",
+    "a?b#c",
+    "+",
+    "%",
+    "a\nb",
+    "\0",
+    "events",
+]
+
+
+async def echo(run: Any) -> AsyncIterator[Any]:
+    yield "hi"
+
+
+async def test_any_id_is_found_again_under_its_location(nats: EmbeddedServer, settings: Settings) -> None:
+    async with open_house(nats, settings, echo=echo) as house:
+        for run_id in IDS:
+            want = {"agent": "echo", "input": "hi", "run_id": run_id, "thread_id": run_id}
+            path = (await house.client.post("/v1/runs", json=want, headers={"Prefer": "wait=5"})).headers["location"]
+            run = (await house.client.get(path)).json()
+            assert (run["id"], run["thread_id"], run["status"]) == (run_id, run_id, "completed")
+            page = (await house.client.get(f"{path}/events", headers={"Accept": "application/json"})).json()
+            assert page["events"][0]["event"]["runId"] == run_id
+            assert (await house.client.post(f"{path}/cancel")).json()["id"] == run_id
+            thread = (await house.client.get(f"/v1/threads/{segment(run_id)}/messages")).json()
+            assert thread["thread_id"] == run_id and len(thread["messages"]) == 2
+        listed = (await house.client.get("/v1/runs", params={"thread_id": "a/b"})).json()["runs"]
+    assert [run["id"] for run in listed] == ["a/b"]
+
+
+async def shown(request: Request) -> Response:
+    return PlainTextResponse("|".join(request.path_params.values()))
+
+
+@pytest.mark.parametrize(
+    "path, answer",
+    [
+        ("/x/one/two", "one|two"),
+        ("/x/o%2Fne/%252F", "o/ne|%2F"),
+        ("/x/one/", None),
+        ("/x//two", None),
+        ("/x/one/two/three", None),
+        ("/%78/one/two", None),
+    ],
+)
+async def test_a_name_stands_for_one_segment(path: str, answer: str | None) -> None:
+    app = Router([Resource("/x/{first}/{second}", {"GET": shown})])
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test") as client:
+        got = await client.get(path)
+    assert (got.text if got.status_code == 200 else None) == answer
