@@ -23,6 +23,8 @@ logger = logging.getLogger("hocket.follow")
 
 SEND_BYTES_MAX = 64 << 10
 _RETRY_SECONDS = 0.2
+_READ_BYTES = 256 << 10
+"""What one follower reads ahead of what it sends, where the cache has nothing for it."""
 _AWAY_SECONDS_MAX = 15.0
 _AHEAD_MAX = 10_000
 
@@ -188,14 +190,17 @@ class Tails:
             if opening.done() and not opening.cancelled() and opening.exception() is None:
                 tail.refill()
 
-    async def read(self, run: str, after_seq: int) -> AsyncIterator[Chunk]:
-        """The recorded messages from the one that holds entry `after_seq + 1` on, put into the cache on the way."""
-        rev = await locate(self._log, run, after_seq + 1)
-        async for batch in self._log.read(run, rev - 1):
-            for stored in batch:
-                piece = chunk(stored)
-                self.cache.put(run, piece)
-                yield piece
+    async def read(self, run: str, after_seq: int, after_rev: int | None) -> list[Chunk]:
+        """Some recorded messages from the one that holds entry `after_seq + 1` on, put into the cache on the way.
+
+        `after_rev` is the revision of the message that ends in `after_seq`, where that is known.
+        """
+        if after_rev is None:
+            after_rev = await locate(self._log, run, after_seq + 1) - 1 if after_seq else 0
+        pieces = [chunk(stored) for stored in await self._log.read_some(run, after_rev, _READ_BYTES)]
+        for piece in pieces:
+            self.cache.put(run, piece)
+        return pieces
 
 
 async def _close(tail: Tail, opening: "asyncio.Task[None]") -> None:
@@ -209,12 +214,14 @@ async def _close(tail: Tail, opening: "asyncio.Task[None]") -> None:
 class Follow:
     """A cursor on a run: `cursor` is the last entry handed out. One user at a time."""
 
-    __slots__ = ("cursor", "ended", "_tails", "_tail", "_closed")
+    __slots__ = ("cursor", "ended", "_tails", "_tail", "_rev", "_read_ahead", "_closed")
 
     def __init__(self, tails: Tails, tail: Tail, after_seq: int) -> None:
         self.cursor = after_seq
         self.ended = False
         self._tails, self._tail = tails, tail
+        self._rev: int | None = None
+        self._read_ahead: list[Chunk] | None = None
         self._closed = False
 
     @property
@@ -243,7 +250,7 @@ class Follow:
                 break
             taken.append(piece)
             size += len(piece.body)
-            cursor = piece.last
+            cursor, self._rev = piece.last, piece.rev
             self.ended = piece.ends == "run"
         self.cursor = cursor
         return taken
@@ -252,7 +259,7 @@ class Follow:
         """Moves the cursor behind `piece` if that is what comes right after it; the fast way of `ready`."""
         if piece.first != self.cursor + 1 or self.ended:
             return False
-        self.cursor = piece.last
+        self.cursor, self._rev = piece.last, piece.rev
         self.ended = piece.ends == "run"
         return True
 
@@ -281,19 +288,21 @@ class Follow:
 
     async def _read(self, taken: list[Chunk]) -> None:
         """Appends to `taken` as the cursor moves, so that what was read stays read whatever comes then."""
-        size = 0
-        async for piece in self._tails.read(self._tail.run, self.cursor):
+        ahead = self._read_ahead or await self._tails.read(self._tail.run, self.cursor, self._rev)
+        self._read_ahead, size = None, 0
+        for number, piece in enumerate(ahead):
+            if size >= SEND_BYTES_MAX:
+                self._read_ahead = ahead[number:]
+                return
             if piece.last <= self.cursor:
                 continue
             if piece.first <= self.cursor:
                 body = sse.after(piece.body, self.cursor)
                 piece = piece._replace(first=self.cursor + 1, body=body)
             taken.append(piece)
-            self.cursor = piece.last
+            self.cursor, self._rev = piece.last, piece.rev
             self.ended = piece.ends == "run"
             size += len(piece.body)
-            if size >= SEND_BYTES_MAX or self.ended:
-                return
 
     def attach(self, told: Callable[[Chunk], None]) -> None:
         """Calls `told` with each message that is recorded from now on, until `close`."""

@@ -64,6 +64,7 @@ class Log:
     def __init__(self, append_timeout_s: float = 60.0) -> None:
         self._append_timeout_s = append_timeout_s
         self._reconnect_listeners: list[Callable[[], None]] = []
+        self._replicated = False
         self._link: Link
         self._requests: Requests
 
@@ -168,8 +169,9 @@ class Log:
     # ── read ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def last(self, run: str, exact: bool = False) -> Stored | None:
-        """The newest message of a run. `exact` asks the leader; without it a replica may answer a little late."""
-        if exact:
+        """The newest message of a run. `exact` asks the leader, where there are replicas; one of those may
+        answer a little late."""
+        if exact and self._replicated:
             found = await self._next(STREAM, f"{run}.>", None)
             return found[1] if found else None
         return await self._direct_last(STREAM, f"{run}.>")
@@ -184,6 +186,10 @@ class Log:
             if not pending or not batch:
                 return
             after_rev = batch[-1].rev
+
+    async def read_some(self, run: str, after_rev: int, bytes_max: int) -> list[Stored]:
+        """The run's first messages with a revision above `after_rev`, up to about `bytes_max`."""
+        return (await self._direct_batch(f"{run}.>", after_rev + 1, bytes_max=bytes_max))[0]
 
     async def first_after(self, run: str, rev: int) -> Stored | None:
         """The run's first message with a revision above `rev`."""
@@ -210,7 +216,9 @@ class Log:
             return None
         return _stored(headers, body)
 
-    async def _direct_batch(self, scope: str, rev: int, messages: int = _READ_MESSAGES) -> tuple[list[Stored], bool]:
+    async def _direct_batch(
+        self, scope: str, rev: int, messages: int = _READ_MESSAGES, bytes_max: int = _READ_BYTES
+    ) -> tuple[list[Stored], bool]:
         """Up to `messages` from `rev` on, and whether there are more."""
         batch: list[Stored] = []
         pending = 0
@@ -224,7 +232,7 @@ class Log:
             pending = int(header(answer[0], b"Nats-Num-Pending") or 0) if code == 204 else -code
             return True
 
-        want = {"seq": rev, "next_by_subj": scope, "batch": messages, "max_bytes": _READ_BYTES}
+        want = {"seq": rev, "next_by_subj": scope, "batch": messages, "max_bytes": bytes_max}
         await self._requests.ask_for_many(f"$JS.API.DIRECT.GET.{STREAM}", orjson.dumps(want), take)
         if pending < 0 and pending != -404:
             raise Unavailable(f"The log refused a read with status {-pending}.")
@@ -319,9 +327,10 @@ class Log:
             republish=RePublish(src="run.>", dest="live.>"),
         )
         try:
-            await jetstream.stream_info(STREAM)
+            info = await jetstream.stream_info(STREAM)
         except NotFoundError:
-            await jetstream.add_stream(config)
+            info = await jetstream.add_stream(config)
+        self._replicated = (info.config.num_replicas or 1) > 1
         for bucket in (CHECKPOINTS, THREADS, AGENTS):
             try:
                 await jetstream.stream_info(f"KV_{bucket}")
