@@ -1,7 +1,7 @@
 """The reference: AG-UI's own style in one process. pydantic event → EventEncoder → StreamingResponse; no log.
 
-`python reference.py PORT` serves `/agui/{agent}` with the agents of the bench, `/fan` (one shared stream) and
-`/bare` (a bare JSON route).
+`python reference.py PORT` serves `/agui/{agent}` with the agents of the bench, `/fan` (one shared stream),
+`/fan-frames` (the same by sse-starlette, of frames encoded once) and `/bare` (a bare JSON route).
 """
 
 import asyncio
@@ -21,6 +21,7 @@ from ag_ui.core import (
     TextMessageStartEvent,
 )
 from ag_ui.encoder import EventEncoder
+from sse_starlette import EventSourceResponse
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -64,6 +65,13 @@ class _Fan:
         self.said: list[Any] = []
         self.more = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
+        self._frames: dict[int, bytes] = {}
+
+    def frame(self, seq: int, event: Any) -> bytes:
+        """Encoded once for all subscribers, as hocket's log has it."""
+        if seq not in self._frames:
+            self._frames[seq] = b"id: %d\n" % seq + EventEncoder().encode(event).encode()
+        return self._frames[seq]
 
     async def speak(self, given: RunAgentInput) -> None:
         async for event in _events("paced", given):
@@ -93,12 +101,34 @@ async def _fan(request: Request) -> Response:
     return StreamingResponse(told(), media_type="text/event-stream")
 
 
+async def _fan_frames(request: Request) -> Response:
+    """The same by sse-starlette, spared all encoding: every subscriber is handed the same ready frame."""
+    fan: _Fan = request.app.state.fan
+    given = RunAgentInput.model_validate_json(await request.body())
+    if fan.task is None:
+        fan.task = asyncio.create_task(fan.speak(given))
+
+    async def told() -> AsyncIterator[bytes]:
+        at = 0
+        while True:
+            while at < len(fan.said):
+                event = fan.said[at]
+                at += 1
+                yield fan.frame(at, event)
+                if event.type == EventType.RUN_FINISHED:
+                    return
+            await fan.more.wait()
+
+    return EventSourceResponse(told(), sep="\n")
+
+
 async def _bare(_: Request) -> Response:
     return JSONResponse({"status": "running"})
 
 
 def main() -> None:
     routes = [Route("/agui/{agent}", _agui, methods=["POST"]), Route("/fan", _fan, methods=["POST"])]
+    routes.append(Route("/fan-frames", _fan_frames, methods=["POST"]))
     app = Starlette(routes=[*routes, Route("/bare", _bare)])
     app.state.fan = _Fan()
     uvicorn.run(app, port=int(sys.argv[1]), log_level="warning", access_log=False, http="httptools", loop="uvloop")

@@ -26,12 +26,15 @@ async def fanout(clients: int = 1000, events: int = 200, period_s: float = 0.05)
 
     async with reference() as other:
         theirs = await cost(other, "/fan")
+    async with reference() as other:
+        starlette_sse = await cost(other, "/fan-frames")
     async with hocket() as ground:
         ours = await cost(ground, "/agui/paced")
     return [
         Figure("fanout_cpu_vs_reference", ours / theirs, condition, "at most 0.333", ours / theirs <= 1 / 3),
         Figure("fanout_us_per_event", ours, condition),
         Figure("fanout_reference_us_per_event", theirs, condition),
+        Figure("fanout_sse_starlette_us_per_event", starlette_sse, condition, note="fed with ready frames, no log"),
     ]
 
 
