@@ -12,7 +12,7 @@ import jsonpatch  # RFC 6902 by its library: what hocket exists for lies elsewhe
 import jsonpointer
 import orjson
 
-REF = "ref"
+REF = "hocket:ref"
 """Key of a message that stands for the thread's own message of that id, which the log holds already."""
 
 

@@ -68,6 +68,7 @@ class Engine:
     def __init__(self, log: Log, settings: Settings, index: Index) -> None:
         self._log, self._settings, self._index = log, settings, index
         self.tails = Tails(log, settings.cache_bytes_max)
+        self._histories = threads.Histories(log)
         self._states: OrderedDict[str, tuple[RunState, int]] = OrderedDict()
         self._folding: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._appended_rev = 0
@@ -211,14 +212,14 @@ class Engine:
     async def snapshot(self, run_id: str, by: Principal) -> tuple[RunState, list[dict[str, Any]]]:
         """The run and its transcript as of the same entry. Raises RunNotFound."""
         state = await self.state(run_id, by)
-        history = await threads.history(self._log, by.tenant, state.previous)
+        history = await self._histories.after(by.tenant, state.previous)
         state = await self.state(run_id, by)  # last, and nothing awaited after it: the run goes on meanwhile
         return state, resolve(state.messages, history)
 
     async def thread_messages(self, thread_id: str, by: Principal) -> list[dict[str, Any]] | None:
         """The whole history of a thread, None if there is no such thread."""
         head = await threads.head(self._log, by.tenant, check_id(thread_id, "The thread id"))
-        return await threads.history(self._log, by.tenant, head.run_id) if head is not None else None
+        return await self._histories.after(by.tenant, head.run_id) if head is not None else None
 
     async def thread_head(self, thread_id: str, by: Principal) -> RunState | None:
         """The latest run of a thread, None if there is none."""
@@ -295,11 +296,11 @@ class Engine:
         A client that sends at least one message of the thread holds the transcript, and its list counts as sent.
         One that sends only new ones continues the thread, and its messages stand behind the history.
         """
+        sent = [{key: value for key, value in one.items() if key != REF} for one in given.get("messages") or ()]
         if previous is None:
-            return given
-        told = await threads.history(self._log, tenant, previous)
+            return {**given, "messages": sent}
+        told = await self._histories.after(tenant, previous)
         known = {message["id"]: message for message in told}
-        sent = given.get("messages") or []
         holds_it = any(message.get("id") in known for message in sent)
         sent = threads.with_activities(sent, told) if holds_it else [*told, *sent]
         own = [  # an activity is kept whole, because a delta in this run may build on it

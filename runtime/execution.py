@@ -19,6 +19,7 @@ from typing import Any
 
 from protocol.entries import NOTE_HANDED_BACK, Entry, note
 from protocol.errors import HocketError, IllegalEvent, TooLarge, Unavailable
+from protocol.messages import resolve
 from protocol.order import check, closers
 from protocol.run import fold
 from protocol.speech import Speech
@@ -32,7 +33,7 @@ from .log import Log, WrongRevision
 from .settings import Settings
 from .settle import settle_cancel, started
 from .takeover import attempts_allowed, lost, takeover
-from .threads import transcript
+from .threads import Histories
 from .writer import Writer
 
 logger = logging.getLogger("hocket.execution")
@@ -61,7 +62,11 @@ class Workshop:
     worker: str
     gather: Gather = field(default_factory=Gather)
     tasks: set["asyncio.Task[None]"] = field(default_factory=set)
+    histories: Histories = field(init=False)
     left_behind: set["asyncio.Task[Event]"] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.histories = Histories(self.log)
 
 
 class Execution:
@@ -163,7 +168,8 @@ class Execution:
         return True
 
     async def _perform(self) -> Outcome:
-        end = await self._hear(await transcript(self._shop.log, self._state))
+        history = await self._shop.histories.after(self._state.tenant, self._state.previous)
+        end = await self._hear(resolve(self._state.messages, history))
         if end is not None:
             self._end_leg(end)
             await self._writer.flush()

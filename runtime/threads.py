@@ -4,6 +4,7 @@ Each start ask names the run before it, so the chain needs no list. The head of 
 compare-and-set: of two starts on one thread one comes first, on any replica.
 """
 
+from collections import OrderedDict
 from typing import Any, NamedTuple
 
 import orjson
@@ -19,42 +20,57 @@ from .log import THREADS, Log, WrongRevision
 RUNS_MAX = 500
 """Runs that a history goes back; older ones stay readable by their own ids."""
 _CLAIM_GRACE_MS = 5_000
+_HELD_MAX = 256
+_HELD_MESSAGES_MAX = 100_000
+
+Wire = dict[str, Any]
+"""A message in AG-UI's wire form."""
 
 
-async def transcript(log: Log, state: RunState) -> list[dict[str, Any]]:
-    """The wire messages of the run with its thread's history in front, as the run's own input had it."""
-    return (
-        resolve(state.messages, await history(log, state.tenant, state.previous))
-        if state.previous
-        else [message.wire() for message in state.messages]
-    )
+class Histories:
+    """The messages of threads as their runs left them. What an ended run said does not change, so the histories
+    used last are kept, and a long thread costs a new run no more than a short one."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._held: OrderedDict[tuple[str, str], list[Wire]] = OrderedDict()
+
+    async def after(self, tenant: str, run_id: str | None) -> list[Wire]:
+        """The messages of a thread up to and with that run: its own list, which names what it kept of those before."""
+        chain: list[RunState] = []
+        told: list[Wire] = []
+        while run_id is not None and len(chain) < RUNS_MAX:
+            held = self._held.get((tenant, run_id))
+            if held is not None:
+                self._held.move_to_end((tenant, run_id))
+                told = held
+                break
+            loaded = await load_state(self._log, run_subject(tenant, run_id))
+            if loaded is None:
+                break
+            chain.append(loaded[0])
+            run_id = loaded[0].previous
+        for state in reversed(chain):
+            told = resolve(state.messages, told)
+            if state.ended_at_ms is not None:
+                self._keep((tenant, state.id), told)
+        return told
+
+    def _keep(self, key: tuple[str, str], told: list[Wire]) -> None:
+        self._held[key] = told
+        while len(self._held) > 1 and (
+            len(self._held) > _HELD_MAX or sum(map(len, self._held.values())) > _HELD_MESSAGES_MAX
+        ):
+            self._held.popitem(last=False)
 
 
-async def history(log: Log, tenant: str, run_id: str | None) -> list[dict[str, Any]]:
-    """The messages of a thread up to and with that run, each id once, in order."""
-    chain: list[RunState] = []
-    while run_id is not None and len(chain) < RUNS_MAX:
-        loaded = await load_state(log, run_subject(tenant, run_id))
-        if loaded is None:
-            break
-        chain.append(loaded[0])
-        run_id = loaded[0].previous
-    told: list[dict[str, Any]] = []
-    for state in reversed(chain):
-        own = resolve(state.messages, told)
-        renewed = {message["id"]: message for message in own}
-        kept = [renewed.pop(message["id"], message) for message in told]
-        told = [*kept, *(message for message in own if message["id"] in renewed)]
-    return told
-
-
-def with_activities(sent: list[dict[str, Any]], told: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def with_activities(sent: list[Wire], told: list[Wire]) -> list[Wire]:
     """What a client sent, with the thread's activities where they stood: clients hold them and never send them.
 
     One that came after a message which the client has dropped is dropped with it.
     """
     ids = {message.get("id") for message in sent}
-    following: dict[str, list[dict[str, Any]]] = {}
+    following: dict[str, list[Wire]] = {}
     before = ""
     for message in told:
         if message["role"] != "activity":
