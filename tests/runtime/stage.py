@@ -141,7 +141,7 @@ class Wire:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not self.accepts:
-            writer.transport.abort()
+            writer.close()
             return
         there, back = await asyncio.open_connection(self._host, self._port)
         for work in (self._relay(reader, back, lambda: self.mute), self._relay(there, writer, lambda: self.deaf)):
@@ -163,6 +163,7 @@ class Wire:
         finally:
             self._open.discard(sink)
             sink.transport.abort()
+            sink.close()
 
 
 @contextlib.asynccontextmanager
