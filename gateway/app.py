@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from starlette.applications import Starlette
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -75,7 +76,11 @@ def build_app(engine: Engine, streams: Streams, settings: Settings) -> ASGIApp:
     documents = document_routes(version("hocket"), [*OPERATIONS, *PROBES])
     probes = [Route("/healthz", healthz), Route("/readyz", readyz)]
     routes = [*agui.routes(), *copilotkit.routes(), *rest.routes(), *documents, *probes]
-    return Unwinding(Starlette(routes=routes, exception_handlers=HANDLERS))
+    app: ASGIApp = Unwinding(Starlette(routes=routes, exception_handlers=HANDLERS))
+    origins = [origin.strip() for origin in (settings.cors_origins or "").split(",") if origin.strip()]
+    if origins:
+        app = CORSMiddleware(app, origins, allow_methods=["*"], allow_headers=["*"], expose_headers=["*"])
+    return app
 
 
 async def _audits(engine: Engine) -> None:

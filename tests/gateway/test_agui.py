@@ -233,3 +233,17 @@ async def test_a_gateway_that_stops_lets_no_client_believe_that_the_run_has_succ
     assert (end["type"], end["code"]) == ("RUN_ERROR", "GATEWAY_STOPPING")
     assert types_of(late.text)[-1] == "RUN_ERROR"
     assert "id: 2\n" in listener.heard and "id: 3" not in listener.heard
+
+
+async def test_a_browser_of_a_named_origin_may_read_a_stream_and_no_other(
+    nats: EmbeddedServer, settings: Settings
+) -> None:
+    opened = settings.model_copy(update={"cors_origins": "https://app.example, https://b.example"})
+    async with open_house(nats, opened, greeter=greeter) as house:
+        told = await house.client.post("/agui/greeter", json=agui_input(), headers={"origin": "https://app.example"})
+        foreign = await house.client.post(
+            "/agui/greeter", json=agui_input("t2", "r2"), headers={"origin": "https://evil.example"}
+        )
+    assert told.headers["access-control-allow-origin"] == "https://app.example"
+    assert data_of(told.text)[-1]["type"] == "RUN_FINISHED"
+    assert "access-control-allow-origin" not in foreign.headers
