@@ -7,6 +7,7 @@ import asyncio
 import functools
 import logging
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ _PAUSE_SECONDS_MIN = 0.2
 _PAUSE_SECONDS_MAX = 5.0
 _SETTLED_SECONDS = 10.0
 _WATCH_SECONDS = 0.2
+_FULL_SECONDS = 2.0
+_ROOM_BYTES = 8 << 20
 
 
 class NatsChild:
@@ -31,6 +34,7 @@ class NatsChild:
     def __init__(self, settings: Settings) -> None:
         self._folder = settings.data
         self._server = EmbeddedServer(settings.data, settings.sync_interval_s)
+        self._full_since: float | None = None
 
     @property
     def pid(self) -> int:
@@ -52,9 +56,10 @@ class NatsChild:
         pause = _PAUSE_SECONDS_MIN
         while True:
             await asyncio.sleep(_WATCH_SECONDS)
-            if self._server.alive:
+            if self._server.alive and not self._has_room_again():
                 continue
-            logger.warning("nats-server has ended; starting it again")
+            if not self._server.alive:
+                logger.warning("nats-server has ended; starting it again")
             await self._server.stop()
             try:
                 await self._server.start(port)
@@ -68,6 +73,20 @@ class NatsChild:
                 await check_log(self._folder, self._server.url)
             except Unavailable as away:
                 logger.error("%s", away.message)
+
+    def _has_room_again(self) -> bool:
+        """Whether the server has run full, and may take writes once it is started again."""
+        now = asyncio.get_running_loop().time()
+        if self._server.has_run_full() and self._full_since is None:
+            self._full_since = now
+            logger.error("The disk under %s is full: free some space. Runs wait until then.", self._folder)
+        if self._full_since is None or now - self._full_since < _FULL_SECONDS:
+            return False
+        if shutil.disk_usage(self._folder).free < _ROOM_BYTES:
+            return False
+        logger.warning("There is room under %s again; starting nats-server again", self._folder)
+        self._full_since = None
+        return True
 
     async def stop(self) -> None:
         await self._server.stop()

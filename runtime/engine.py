@@ -281,7 +281,7 @@ class Engine:
         try:
             state = await self.state(head.run_id, by)
         except RunNotFound:
-            if head.fresh(_now_ms()):
+            if head.fresh(_now_ms(), self._settings.append_timeout_s):
                 raise ThreadBusy(thread_id, head.run_id) from None
             return head.previous  # a start that got no further than its claim
         if state.ended_at_ms is None and on_busy == "cancel_previous":

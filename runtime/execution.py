@@ -42,6 +42,8 @@ Event = dict[str, Any]
 
 _GRACE_SECONDS = 1.0
 """How long an agent that is told to stop may take before its leg goes on without it."""
+_ITEMS_A_TURN = 1_000
+"""After so many items the other legs have their turn, even if an agent says nothing that must be written."""
 
 
 class Outcome(Enum):
@@ -212,6 +214,7 @@ class Execution:
     async def _speak(self, history: list[Event]) -> Event:
         """Lets the agent talk. What it raises is its own affair and ends the leg; what the log raises is not."""
         end: Event | None = None
+        items = 0
         try:
             run = Run(run_input(self._state, history), self._state.attempt, self._cancelled, new_id)
             speech = Speech(self._state, new_id)
@@ -225,8 +228,11 @@ class Execution:
                         end = self._take(speech, item)
                         if end is not None:
                             break
+                    items += 1
                     if self._writer.full:
                         await self._writer.room()
+                    elif items % _ITEMS_A_TURN == 0:
+                        await asyncio.sleep(0)
         except (WrongRevision, Unavailable):
             raise
         except (IllegalEvent, TooLarge) as bad:

@@ -29,6 +29,7 @@ logger = logging.getLogger("hocket.nats")
 
 MAX_PAYLOAD_BYTES = 8 << 20
 _START_SECONDS = 20.0
+_FULL_MARKS = (b"no space left on device", b"resource limits exceeded")
 _STOP_SECONDS = 5.0
 _CONNECT_SECONDS = 5.0
 
@@ -59,6 +60,7 @@ class EmbeddedServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._lock: int | None = None
         self._token = secrets.token_hex(16)
+        self._log_read = 0
         self.url = ""
 
     @property
@@ -82,9 +84,21 @@ class EmbeddedServer:
             ) from bad
         for stale in self.folder.glob("nats-server_*.ports"):
             stale.unlink(missing_ok=True)
-        self._process = _spawn([binary, "-c", str(config)], self.folder / "nats.log")
+        log = self.folder / "nats.log"
+        self._log_read = log.stat().st_size if log.exists() else 0
+        self._process = _spawn([binary, "-c", str(config)], log)
         self.url = await self._wait_ready()
         return self.url
+
+    def has_run_full(self) -> bool:
+        """Whether the server has said since the last question that its disk, or its share of it, is full. It then
+        refuses writes until it is started again, room or not."""
+        path = self.folder / "nats.log"
+        with path.open("rb") as told:
+            told.seek(min(self._log_read, path.stat().st_size))
+            news = told.read()
+        self._log_read += len(news)
+        return any(mark in news for mark in _FULL_MARKS)
 
     async def stop(self, kill: bool = False) -> None:
         process, self._process = self._process, None

@@ -91,9 +91,9 @@ class Head(NamedTuple):
     at_ms: int
     rev: int
 
-    def fresh(self, now_ms: int) -> bool:
-        """Claimed so short a time ago that its start may still be on its way."""
-        return now_ms - self.at_ms < _CLAIM_GRACE_MS
+    def fresh(self, now_ms: int, append_timeout_s: float) -> bool:
+        """Claimed so short a time ago that its start may still be on its way to a log that is slow to take it."""
+        return now_ms - self.at_ms < append_timeout_s * 1000 + _CLAIM_GRACE_MS
 
 
 async def head(log: Log, tenant: str, thread_id: str) -> Head | None:

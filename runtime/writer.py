@@ -35,7 +35,8 @@ class Writer:
         self.rev = rev
         self.bytes_said = 0
         self._log, self._run, self._gather = log, run, gather
-        self._event_bytes_max = event_bytes_max
+        self._event_bytes_max = min(event_bytes_max, log.body_bytes_max)
+        self._pack_bytes_max = min(PACK_BYTES_MAX, log.body_bytes_max)
         self._pending: deque[_Said] = deque()
         self._pending_bytes = 0
         self._last_appended = seq
@@ -163,7 +164,7 @@ class Writer:
         frames, size = [frame], len(frame)
         while pending and len(frames) < PACK_EVENTS_MAX:
             seq, its_lane, frame = pending[0]
-            if its_lane != lane or size + len(frame) > PACK_BYTES_MAX:
+            if its_lane != lane or size + len(frame) > self._pack_bytes_max:
                 break
             pending.popleft()
             frames.append(frame)
