@@ -255,6 +255,27 @@ async def test_an_agent_that_yields_rubbish_fails_its_run_clearly(
     assert answer.json()["error"]["code"] and answer.json()["error"]["message"]
 
 
+async def digger(run: Any) -> AsyncIterator[Any]:
+    """Nests its state one level deeper with each word, for ever."""
+    path = ""
+    while True:
+        path += "/a"
+        yield run.state_delta({"op": "add", "path": path, "value": {}})
+
+
+async def test_an_agent_whose_state_grows_too_deep_fails_and_its_thread_goes_on(
+    nats: EmbeddedServer, settings: Settings
+) -> None:
+    async with open_house(nats, settings, digger=digger, echo=echo) as house:
+        deep = OK | {"agent": "digger", "thread_id": "t", "run_id": "deep"}
+        answer = await house.client.post("/v1/runs", json=deep, headers={"Prefer": "wait=5"})
+        polled = await house.client.get("/v1/runs/deep?include=state,messages,steps")
+        next_one = await house.client.post("/v1/runs", json=OK | {"thread_id": "t"}, headers={"Prefer": "wait=5"})
+    assert (answer.json()["status"], answer.json()["error"]["code"]) == ("failed", "ILLEGAL_EVENT")
+    assert polled.status_code == 200
+    assert (next_one.status_code, next_one.json()["status"]) == (201, "completed")
+
+
 async def test_a_log_that_is_away_is_a_503_that_says_when_to_come_back(
     nats: EmbeddedServer, settings: Settings
 ) -> None:
