@@ -62,7 +62,7 @@ def render(request: Request, error: Exception) -> Response:
     if isinstance(error, errors.HocketError):
         status = status_of(error)
         if status >= 500:
-            logger.error("%s %s: %s", request.method, path, error.message)
+            logger.warning("%s %s: %s", request.method, path, error.message)
         extra = {"run_id": error.run_id} if isinstance(error, errors.ThreadBusy) else {}
         return form(status, error.code, error.message, **extra)
     if isinstance(error, HTTPException):

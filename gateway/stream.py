@@ -20,6 +20,7 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from protocol import sse
+from protocol.errors import Unavailable
 from runtime.chunks import Chunk
 from runtime.follow import SEND_BYTES_MAX, Follow
 
@@ -140,6 +141,8 @@ class EventStream:
             if not self._over or self._task is None:
                 raise
             self._task.uncancel()
+        except Unavailable as away:  # too late for a status: the client is cut off, and comes back with its cursor
+            logger.warning("A stream is cut off: %s", away.message)
             if self._streams.stopping.is_set() and self._stalled_at is None:
                 await send({"type": "http.response.body", "body": self._farewell})
         finally:
