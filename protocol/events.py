@@ -177,4 +177,6 @@ _JSON = {str: "text", list: "a list", dict: "an object", object: "a value", int:
 
 
 def _named(wanted: type | tuple[type, ...]) -> str:
+    if wanted is _SET:
+        return "a value"
     return " or ".join(_JSON[one] for one in (wanted if isinstance(wanted, tuple) else (wanted,)))

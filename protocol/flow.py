@@ -3,7 +3,7 @@
 The rules are those by which `@ag-ui/client` 1.0.0 applies the same events, so a poll and a stream agree.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from .messages import Message, from_wire, merge_metadata, patched
@@ -143,12 +143,18 @@ def _messages_snapshot(state: RunState, event: Event) -> None:
     before = {held.id for held in state.messages}
     state.messages.replace(after_snapshot(state, event))
     state.said += [message.id for message in state.messages if message.id not in before]
-    for message in event["messages"]:
-        tag = message.get("subagentRunId")
-        state.owners[f"{_BUCKETS.get(message['role'], 'message')} {message['id']}"] = tag
-        for call in message.get("toolCalls", ()):
-            state.owners[f"tool {call['id']}"] = tag
+    own(state, (from_wire(message) for message in event["messages"]))
     _settle_owners(state)
+
+
+def own(state: RunState, messages: Iterable[Message]) -> None:
+    """Takes messages and their calls for whose they say they are, as a client does that is told of them."""
+    for message in messages:
+        tag = message.rest.get("subagentRunId")
+        bucket = message.role if message.role in ("reasoning", "activity") else "message"
+        state.owners[f"{bucket} {message.id}"] = tag
+        for call in message.calls:
+            state.owners[f"tool {call.id}"] = tag
 
 
 def _settle_owners(state: RunState) -> None:
@@ -163,7 +169,6 @@ def _settle_owners(state: RunState) -> None:
 
 
 _OWNED = {"text": "message", "tool": "tool", "reasoning": "reasoning", "reasoning_message": "reasoning"}
-_BUCKETS = {"reasoning": "reasoning", "activity": "activity"}
 
 
 def after_snapshot(state: RunState, event: Event) -> list[Message]:

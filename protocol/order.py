@@ -187,6 +187,9 @@ def _check_encrypted(state: RunState, event: Event) -> None:
 def _check_snapshot(state: RunState, event: Event) -> None:
     for message in event["messages"]:
         check_message(message)
+    named = [call["id"] for message in event["messages"] for call in message.get("toolCalls", ())]
+    if len(set(named)) < len(named):
+        raise IllegalEvent("event-fields", "MESSAGES_SNAPSHOT names one tool call twice")
     if not state.open:
         return
     told = after_snapshot(state, event)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from .entries import ASK_CANCEL, ASK_START, NOTE_ATTEMPT, NOTE_HANDED_BACK, Entry, Principal
-from .flow import FLOW
+from .flow import FLOW, own
 from .messages import Transcript, from_wire
 from .state import Attempt, Leg, RunState, Status
 
@@ -62,6 +62,7 @@ def _run_started(state: RunState, event: Event) -> None:
     state.interrupts = []
     state.leg.started_at_ms = at_ms
     state.closed_subagents, state.owners = set(), {}
+    own(state, state.messages)
     _begin_attempt(state, event.get("metadata", {}).get("hocket", {}), at_ms, "first")
 
 

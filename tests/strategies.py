@@ -57,13 +57,19 @@ def _messages() -> st.SearchStrategy[list[Event]]:
     call = st.fixed_dictionaries(
         {"id": CALLS, "type": st.just("function"), "function": st.just({"name": "look", "arguments": '{"q":'})}
     )
+    calls = st.lists(call, max_size=2, unique_by=lambda one: str(one["id"]))
     one = st.one_of(
         st.fixed_dictionaries(
             {"id": TEXTS, "role": st.just("user"), "content": TEXT | st.just([{"type": "text", "text": "x"}])}
         ),
         st.fixed_dictionaries(
             {"id": TEXTS, "role": st.just("assistant")},
-            optional={"content": TEXT, "toolCalls": st.lists(call, max_size=2), "subagentRunId": AGENTS, "name": TEXT},
+            optional={
+                "content": TEXT,
+                "toolCalls": calls,
+                "subagentRunId": AGENTS,
+                "name": TEXT,
+            },
         ),
         st.fixed_dictionaries({"id": THOUGHTS, "role": st.just("reasoning"), "content": TEXT}),
         st.fixed_dictionaries({"id": RESULTS, "role": st.just("tool"), "content": TEXT, "toolCallId": CALLS}),

@@ -8,6 +8,7 @@ from typing import Any
 
 import jsonpatch
 import jsonpointer
+import orjson
 
 Event = dict[str, Any]
 
@@ -48,7 +49,7 @@ class Client:
         self._owners: dict[tuple[str, str], str | None] = {}
 
     def take(self, event: Event) -> None:
-        event = copy.deepcopy(event)
+        event = orjson.loads(orjson.dumps(event))  # from the wire: nothing in it is shared
         self._verify(event)
         apply = getattr(self, f"_on_{event['type'].lower()}", None)
         if apply is not None:
