@@ -122,7 +122,7 @@ def _check_call_owner(state: RunState, event: Event, call_id: str, tag: str | No
     owners = {message.rest.get("subagentRunId") for message in (holder, parent) if message is not None}
     recorded = (f"tool {call_id}", f"message {event.get('parentMessageId')}")
     owners |= {state.owners[one] for one in recorded if one in state.owners}
-    apart = holder is None and parent is not None and parent.role != "assistant"  # it will have a message of its own
+    apart = holder is None and (parent is None or parent.role != "assistant")  # it will have a message of its own
     if tag is not None or apart:
         owners.add(tag)
     if len(owners) > 1:
