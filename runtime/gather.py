@@ -7,14 +7,14 @@ all runs therefore send together: the window grows with the rate of appends, and
 import asyncio
 from collections.abc import Callable
 
-GATHER_SECONDS_MAX = 0.025
+GATHER_SECONDS_MAX = 0.015
 _IDLE_RATE = 500.0
 _FULL_RATE = 8_000.0
 _MEMORY_SECONDS = 0.25
 
 
 def window(rate: float) -> float:
-    """Seconds to gather at `rate` appends a second: 0 up to 500, growing to 25 ms at 8,000."""
+    """Seconds to gather at `rate` appends a second: 0 up to 500, growing to 15 ms at 8,000."""
     share = (rate - _IDLE_RATE) / (_FULL_RATE - _IDLE_RATE)
     return GATHER_SECONDS_MAX * min(max(share, 0.0), 1.0)
 
