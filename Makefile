@@ -38,7 +38,7 @@ bench: $(STAMP)
 	@$(PY) -m tests.bench $(if $(JSON),--json $(JSON))
 
 soak: $(STAMP)
-	@$(PY) -m pytest tests -m soak
+	@$(PY) -m pytest tests -m soak -n auto
 
 # A `python3.12` on the path may be a shim that runs nothing, so each candidate is asked to run.
 $(STAMP): pyproject.toml

@@ -7,6 +7,7 @@ So the strategy knows what events look like, and nothing of when they are legal.
 import copy
 from typing import Any
 
+import orjson
 from hypothesis import strategies as st
 
 from protocol.entries import ASK_CANCEL, ASK_START, NOTE_HANDED_BACK, Entry, Principal, ask, note
@@ -214,7 +215,7 @@ def _opener(event: Event) -> Event | None:
 
 def entries(events: list[Event], first: int = 1) -> list[Entry]:
     """Fresh entries of these events: the fold keeps parts of what it is given."""
-    return [Entry(seq, copy.deepcopy(event)) for seq, event in enumerate(events, first)]
+    return [Entry(seq, event) for seq, event in enumerate(orjson.loads(orjson.dumps(events)), first)]
 
 
 def folded(events: list[Event]) -> RunState:
