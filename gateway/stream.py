@@ -6,8 +6,9 @@
                                                              └─ stalled ── stall_s ──> let go
 
 In the live phase the handler only awaits `receive`, so that it hears of a disconnect; whoever brings an event
-steps the `send` coroutine itself. If that suspends because the client reads slowly, a task finishes it and nothing
-is sent meanwhile: the cursor waits, not the bytes. Figures: decision record in `gateway/README.md`.
+writes it to every client, through the server's `hocket.write` where there is one and else by stepping the `send`
+coroutine itself. If a client reads slowly, a task waits for it and nothing is sent meanwhile: the cursor waits,
+not the bytes. Figures: decision record in `gateway/README.md`.
 """
 
 import asyncio
