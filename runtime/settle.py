@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from protocol.entries import encode, lane_of
+from protocol.events import PROTOCOL_VERSION
 from protocol.order import closers, unanswered
 from protocol.state import RunState
 
@@ -44,7 +45,7 @@ def started(state: RunState, at_ms: int, worker: str = "") -> dict[str, Any]:
         "type": "RUN_STARTED",
         "threadId": state.thread_id,
         "runId": state.leg.run_id,
-        "protocolVersion": "1.0",
+        "protocolVersion": PROTOCOL_VERSION,
         "timestamp": at_ms,
         "metadata": {"hocket": {"attempt": 1, "worker": worker}},
     }
