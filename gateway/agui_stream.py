@@ -13,15 +13,15 @@ from starlette.requests import Request
 from starlette.types import ASGIApp
 
 from protocol import sse
-from protocol.entries import Principal
-from protocol.errors import Invalid
+from protocol.entries import Caller
+from protocol.errors import Forbidden, Invalid
 from protocol.legacy import STRANGE, legacy
 from protocol.prelude import ending, prelude
 from runtime.asks import Start
 from runtime.chunks import Chunk
 from runtime.engine import Engine
 
-from .auth import principal
+from .auth import holding, principal
 from .body import parse
 from .cursor import cursor_of
 from .stream import DRAINED, EventStream, Streams
@@ -48,6 +48,8 @@ class AgUiStreams:
     async def run(self, request: Request, agent: str, given: Any, face: str) -> ASGIApp:
         """Starts the run, or attaches to it, and streams its present leg. Raises what `Engine.start` does, Invalid."""
         by, cursor = principal(request), cursor_of(request)
+        if not by.may("runs:read"):  # or the run would be started, and its stream refused
+            raise Forbidden("runs:read")
         form = parse(RunAgentInput, given)
         if form.resume:
             raise Invalid("resume: this run has no open interrupt to answer.")
@@ -57,10 +59,10 @@ class AgUiStreams:
         if begun.created:
             cursor = 0
         if cursor is not None:
-            return await self._stream(begun.run_id, by, cursor, b"", renderer(modern))
-        return await self.join(begun.run_id, by, modern)
+            return await self._stream(request, begun.run_id, by, cursor, b"", renderer(modern))
+        return await self.join(request, begun.run_id, by, modern)
 
-    async def join(self, run_id: str, by: Principal, modern: bool) -> ASGIApp:
+    async def join(self, request: Request, run_id: str, by: Caller, modern: bool) -> ASGIApp:
         """The prelude of the run as it is, then its live tail. Raises RunNotFound."""
         state, transcript = await self._engine.snapshot(run_id, by)
         seq, begun = state.seq, bool(state.leg.attempts)
@@ -72,11 +74,14 @@ class AgUiStreams:
         opening = b"".join(sse.loose_frame(event) for event in (told[:-1] if over else told))
         opening += sse.loose_frame(told[-1], seq) if over else b"id: %d\n: joined\n\n" % seq
         render = renderer(modern)
-        return await self._stream(run_id, by, seq, opening, render if begun else _without_start(render))
+        return await self._stream(request, run_id, by, seq, opening, render if begun else _without_start(render))
 
-    async def _stream(self, run_id: str, by: Principal, after_seq: int, opening: bytes, render: Render) -> ASGIApp:
+    async def _stream(
+        self, request: Request, run_id: str, by: Caller, after_seq: int, opening: bytes, render: Render
+    ) -> ASGIApp:
         follow = await self._engine.follow(run_id, by, after_seq)
-        return EventStream(self._streams, follow, render, opening, leg_only=True, farewell=FAREWELL)
+        holds = holding(request, by)
+        return EventStream(self._streams, follow, render, opening, leg_only=True, farewell=FAREWELL, holds=holds)
 
 
 def own_input(form: RunAgentInput) -> dict[str, Any]:

@@ -45,6 +45,11 @@ class Auth:
         """Whether a key is asked for."""
         return self._keys.configured
 
+    @property
+    def ready(self) -> bool:
+        """Whether all keys are known; a replica that cannot read them must not go on admitting those it knew."""
+        return self._keys.ready
+
     def caller(self, connection: HTTPConnection) -> Caller:
         """Raises Unauthorized, in the same words whatever is wrong with the credential, and Elsewhere."""
         given = connection.headers.get("authorization")
@@ -109,6 +114,12 @@ def holding(connection: HTTPConnection, by: Caller) -> Callable[[], bool]:
     """Says at any later time whether `by` may go on. It keeps nothing of the request."""
     auth: Auth = connection.app.state.auth
     return partial(auth.holds, by)
+
+
+async def issue(connection: HTTPConnection, by: Caller, run_id: str) -> tuple[str, int]:
+    """A page token for the run and when it ends. Raises Unauthorized, Unavailable."""
+    auth: Auth = connection.app.state.auth
+    return await auth.issue(by, run_id)
 
 
 def check_bind(host: str, keyed: bool) -> None:

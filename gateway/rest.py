@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from protocol import sse
-from protocol.entries import Principal, public
+from protocol.entries import Caller, Principal, public
 from protocol.errors import Invalid, InvalidId, NotFound
 from protocol.state import RunState, Status
 from protocol.subjects import check_id
@@ -23,7 +23,7 @@ from runtime.chunks import Chunk
 from runtime.engine import Engine
 from runtime.index import Query
 
-from .auth import principal
+from .auth import holding, issue, principal, tenant_wide
 from .body import check_declared, loads, parse, read_body, read_json
 from .cursor import SEQ_MAX, cursor_of
 from .long_poll import hold
@@ -39,7 +39,7 @@ from .rest_forms import (
     RunsQuery,
 )
 from .rest_table import OPERATIONS
-from .run_object import run_object, steps
+from .run_object import outline, rfc3339, run_object, steps
 from .stream import HEADERS, EventStream, Streams
 
 FACE = "rest"
@@ -71,17 +71,19 @@ class Rest:
         key, wait = _idempotency_key(request), _preferred_wait(request)
         form = parse(RunForm, await read_json(request, self._body_bytes_max))
         begun = await self._engine.start(_start(form, key, by), by, FACE)
-        if wait:
+        if wait and by.may("runs:read"):
             await hold(
                 self._engine.changed(begun.run_id, by, lambda run: run.status is Status.WAITING, wait),
                 request,
                 self._streams,
             )
+            by = principal(request)  # a key may have been revoked meanwhile
         headers = {"location": f"/v1/runs/{segment(begun.run_id)}"}
         if wait is not None:
             headers["preference-applied"] = f"wait={wait}"
-        state = await self._engine.state(begun.run_id, by)
-        return _answer(run_object(state), _etag(state), 201 if begun.created else 200, headers)
+        itself = Principal(by.tenant, by.id, by.kind, by.name)  # who may start may not always read
+        state = await self._engine.state(begun.run_id, itself)
+        return _answer(_shown(state, by), _etag(state), 201 if begun.created else 200, headers)
 
     async def list_runs(self, request: Request) -> Response:
         by, asked = principal(request), read_query(RunsQuery, request)
@@ -107,6 +109,7 @@ class Rest:
             await hold(
                 self._engine.changed(run_id, by, lambda run: run.seq > after, asked.wait), request, self._streams
             )
+            by = principal(request)
         told: dict[str, Any] = {}
         if "messages" in asked.include:
             state, told["messages"] = await self._engine.snapshot(run_id, by)
@@ -132,7 +135,8 @@ class Rest:
             follow.close()
             return Response(headers={name.decode(): value.decode() for name, value in HEADERS})
         # A browser comes back to a stream that has ended, again and again: all it can be told is not to hurry.
-        return EventStream(self._streams, follow, _named, _NO_HURRY if follow.over(leg_only=False) else b"")
+        opening = _NO_HURRY if follow.over(leg_only=False) else b""
+        return EventStream(self._streams, follow, _named, opening, holds=holding(request, by))
 
     async def _event_page(self, run_id: str, by: Principal, after: int, limit: int) -> Response:
         follow = await self._engine.follow(run_id, by, after)
@@ -157,7 +161,16 @@ class Rest:
         read_query(NoQuery, request)
         form = parse(CancelForm, await self._optional_json(request))
         state = await self._engine.cancel(run_id, by, FACE, form.reason)
-        return _answer(run_object(state), _etag(state))
+        return _answer(_shown(state, by), _etag(state))
+
+    async def create_run_token(self, request: Request) -> Response:
+        by, run_id = principal(request), _id(request, "run_id")
+        read_query(NoQuery, request)
+        await self._engine.state(run_id, by)
+        token, until = await issue(request, by, run_id)
+        page = f"/agents/status/{segment(run_id)}#token={token}"
+        told = {"token": token, "expires_at": rfc3339(until * 1000), "page": page}
+        return _answer(told, None, 201, {"cache-control": "no-store"})
 
     async def get_thread_messages(self, request: Request) -> Response:
         by, thread_id = principal(request), _id(request, "thread_id")
@@ -168,6 +181,7 @@ class Rest:
         return _answer({"thread_id": thread_id, "messages": messages})
 
     async def list_agents(self, request: Request) -> Response:
+        tenant_wide(request)
         read_query(NoQuery, request)
         known = await self._engine.agents()
         shown = ("name", "description", "on_busy", "retry")
@@ -183,6 +197,10 @@ class Rest:
 
 
 _PLAIN = RunQuery.model_validate({})
+
+
+def _shown(state: RunState, by: Caller) -> dict[str, Any]:
+    return run_object(state) if by.may("runs:read") else outline(state)
 
 
 def _start(form: RunForm, key: str | None, by: Principal) -> Start:

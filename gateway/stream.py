@@ -94,11 +94,11 @@ class EventStream:
     """One client's response, from `follow`'s cursor to the end: of the run, or of a leg if `leg_only`.
 
     `opening` goes out first (a prelude). `render` turns messages into the face's bytes. `farewell` is said last if the
-    gateway stops before the end.
+    gateway stops before the end. Once `holds` is false the client is cut off: its credential is no longer good.
     """
 
     __slots__ = ("_streams", "_follow", "_render", "_opening", "_leg_only", "_farewell", "_send", "_write", "_quiet",
-                 "_stalled_at", "_over", "_live", "_task", "__weakref__")  # fmt: skip
+                 "_stalled_at", "_over", "_live", "_task", "_holds", "__weakref__")  # fmt: skip
 
     def __init__(
         self,
@@ -108,7 +108,9 @@ class EventStream:
         opening: bytes = b"",
         leg_only: bool = False,
         farewell: bytes = DRAINED,
+        holds: Callable[[], bool] | None = None,
     ) -> None:
+        self._holds = holds
         self._streams, self._follow, self._render = streams, follow, render
         self._opening, self._leg_only, self._farewell = opening, leg_only, farewell
         self._quiet = 0
@@ -252,6 +254,10 @@ class EventStream:
 
     def tick(self, now: float, stall_s: float) -> None:
         """A third of the keep-alive time has passed."""
+        if self._holds is not None and not self._holds():
+            logger.info("A client whose credential is no longer good is let go")
+            self._let_go()
+            return
         if self._stalled_at is not None:
             if now - self._stalled_at > stall_s:
                 logger.info("A client that took nothing for %g s is let go", stall_s)

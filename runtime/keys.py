@@ -27,6 +27,7 @@ logger = logging.getLogger("hocket.keys")
 
 PREFIX = "hk_"
 KINDS = ("api_key", "user", "service")
+SCOPES_USUAL = tuple(scope for scope in SCOPES if scope != "admin")
 _SECRET = "page-token-secret"
 _SECRET_BYTES = 32
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -65,7 +66,7 @@ class Wanted:
     principal: str | None = None
     kind: str = "api_key"
     name: str | None = None
-    scopes: Sequence[str] = tuple(scope for scope in SCOPES if scope != "admin")
+    scopes: Sequence[str] = SCOPES_USUAL
     expires_at_ms: int | None = None
 
 
@@ -149,6 +150,11 @@ class Keys:
 
     async def stop(self) -> None:
         await self._reader.stop()
+
+    @property
+    def ready(self) -> bool:
+        """Whether it knows every key that stood in the log when it began to read."""
+        return self._reader.ready
 
     def find(self, token: str, now_ms: int) -> Caller | None:
         """Who holds the key, None if it is unknown, expired or revoked."""
