@@ -84,7 +84,7 @@ def gateway(host: str | None, port: int | None, ready_file: Path | None) -> None
 
     def ready(url: str, keyed: bool) -> None:
         _write_ready(ready_file, url)
-        click.echo(f"hocket gateway on {url}\n{who_may_ask(keyed)}")
+        click.echo(f"{who_may_ask(keyed)}\nhocket gateway on {url}")
 
     _run(run_gateway(settings, ready))
 
