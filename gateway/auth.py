@@ -96,10 +96,15 @@ class Auth:
             raise Elsewhere("Origin", origin)
 
 
-def principal(connection: HTTPConnection) -> Caller:
-    """Who asks. Raises Unauthorized or Forbidden."""
+def principal(connection: HTTPConnection, *scopes: str) -> Caller:
+    """Who asks. Raises Unauthorized, or Forbidden where one of `scopes` is missing; the engine looks for what each of
+    its methods needs by itself."""
     auth: Auth = connection.app.state.auth
-    return auth.caller(connection)
+    by = auth.caller(connection)
+    for scope in scopes:
+        if not by.may(scope):
+            raise Forbidden(scope)
+    return by
 
 
 def tenant_wide(connection: HTTPConnection) -> Caller:
