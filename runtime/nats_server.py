@@ -167,7 +167,7 @@ def in_use(folder: Path) -> bool:
     """Whether a hocket has the folder now."""
     try:
         handle = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except OSError:
         return False
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
