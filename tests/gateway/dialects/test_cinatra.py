@@ -252,7 +252,7 @@ async def test_who_resumes_is_the_caller_whatever_the_body_claims(
     async with open_house(nats, external(settings), bare=agents.bare) as house:
         await start(house, "bare")
         signed_in(monkeypatch, "admin")
-        claims = {"userId": "user:eve", "by": {"id": "user:eve"}, "runBy": "user:eve"}
+        claims = {"userId": "user:mallory", "by": {"id": "user:mallory"}, "runBy": "user:mallory"}
         assert (await resume(house, gate(), values=APPROVED | claims, **claims)).status_code == 200
         run = await ended(house)
     (decision,) = run["decisions"]
