@@ -54,8 +54,7 @@ class AgUiStreams:
 
     async def run(self, request: Request, agent: str, given: Any, face: str) -> ASGIApp:
         """Starts the run, or attaches to it, and streams its present leg. Raises what `Engine.start` does, Invalid."""
-        # or the run would be started, and its stream refused
-        by, cursor = principal(request, "runs:read"), cursor_of(request)
+        by, cursor = principal(request), cursor_of(request)
         form = parse(RunAgentInput, given)
         modern = form.protocol_version is not None
         if form.resume:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from starlette.applications import Starlette
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -23,6 +22,8 @@ from .agui import AgUi
 from .agui_stream import AgUiStreams
 from .auth import Auth
 from .copilotkit import CopilotKit
+from .cors import Cors
+from .dialects.cinatra import Cinatra
 from .documents import document_routes
 from .errors import HANDLERS
 from .rest import Rest
@@ -72,6 +73,7 @@ def build_app(engine: Engine, streams: Streams, settings: Settings, auth: Auth) 
     agui = AgUi(runs, settings.body_bytes_max)
     copilotkit = CopilotKit(engine, runs, settings.body_bytes_max)
     rest = Rest(engine, streams, settings.body_bytes_max)
+    cinatra = Cinatra(engine, streams, settings.body_bytes_max, settings.agui_external_enabled)
 
     async def healthz(_: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -82,12 +84,12 @@ def build_app(engine: Engine, streams: Streams, settings: Settings, auth: Auth) 
 
     documents = document_routes(version("hocket"), [*OPERATIONS, *PROBES])
     probes = [Route("/healthz", healthz), Route("/readyz", readyz)]
-    routes = [*agui.routes(), *copilotkit.routes(), *rest.routes(), *documents, *probes]
-    inner = Starlette(routes=routes, exception_handlers=HANDLERS)
+    faces = [*agui.routes(), *copilotkit.routes(), *rest.routes(), *cinatra.routes()]
+    inner = Starlette(routes=[*faces, *documents, *probes], exception_handlers=HANDLERS)
     inner.state.auth = auth
     app: ASGIApp = Unwinding(inner)
     if origins := _origins(settings):
-        app = CORSMiddleware(app, origins, allow_methods=["*"], allow_headers=["*"], expose_headers=["*"])
+        app = Cors(app, origins)
     return app
 
 

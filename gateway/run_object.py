@@ -30,13 +30,6 @@ def run_object(state: RunState) -> dict[str, Any]:
     }
 
 
-def outline(state: RunState) -> dict[str, Any]:
-    """The run for who may start or cancel but not read: that it is there and how far it is, and nothing that anyone
-    has said."""
-    told = run_object(state) | dict.fromkeys(("error", "usage", "result"))
-    return told | {"metadata": {}, "interrupts": [], "decisions": []}
-
-
 def _decided(gate: Gate) -> dict[str, Any]:
     return {"interrupt_id": gate.interrupt_id, "gate": gate.id, **told_decision(resolved(gate))}
 

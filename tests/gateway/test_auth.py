@@ -51,10 +51,22 @@ def doors() -> list[tuple[str, str, str, Any]]:
         ("copilotkit", "POST", "/copilotkit/agent/echo/stop/t1", {}),
         ("copilotkit", "GET", "/copilotkit/nothing", None),
     ]
-    return [*rest, ("agui", "POST", "/agui/echo", agui_input()), *copilot]
+    cinatra = [
+        ("cinatra", "GET", f"{prefix}{path}", None)
+        for prefix in ("", "/cinatra")
+        for path in ("/api/a2a?taskId=r1", "/api/a2a", "/api/agents/runs/r1", "/api/agents/runs/r1/stream")
+    ]
+    resume = ("cinatra", "POST", "/api/a2a/resume", {"reviewTaskId": "g-r1-0"})
+    return [*rest, ("agui", "POST", "/agui/echo", agui_input()), *copilot, *cinatra, resume]
 
 
 DOORS = doors()
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """With every route there is."""
+    return settings.model_copy(update={"agui_external_enabled": True})
 
 
 async def ask(client: httpx.AsyncClient, method: str, path: str, body: Any, **headers: str) -> httpx.Response:
@@ -72,6 +84,9 @@ def refused(face: str, answer: httpx.Response, status: int) -> str:
         assert (told["code"], told["status"], told["title"]) == (code, status, phrase)
         return told["detail"]
     assert answer.headers["content-type"] == "application/json"
+    if face == "cinatra":
+        assert told == {"error": code}
+        return ""
     assert told["error"] == (phrase if face == "copilotkit" else code) and set(told) == {"error", "message"}
     return told["message"]
 
@@ -96,7 +111,9 @@ async def test_every_door_of_every_face_is_shut_without_a_good_key_and_always_in
                 headers = {} if given is None else {"authorization": given.encode("latin-1")}
                 answer = await house.client.request(method, path, json=body, headers=headers)
                 told.add(refused(face, answer, 401))
-        assert told == {"Send `Authorization: Bearer <key>` with a key that is good; `hocket keys create` makes one."}
+        assert told - {""} == {
+            "Send `Authorization: Bearer <key>` with a key that is good; `hocket keys create` makes one."
+        }
         assert (await house.client.get("/v1/runs", headers=bearer(good))).json()["runs"] == []
         assert (await ask(house.client, "GET", "/v1/runs", None, authorization=f"bEARER  {good}")).status_code == 200
 
@@ -155,13 +172,17 @@ async def test_a_key_without_the_scope_is_refused_in_each_faces_form_and_nothing
         run = (await house.client.post("/v1/runs", json=want, headers=waits)).json()
         assert run["status"] == "waiting"
         answers = {"answers": [{"interrupt_id": run["interrupts"][0]["id"], "status": "resolved", "payload": {}}]}
-        for key, scope in ((reads, "runs:resume"), (starts, "runs:read")):
+        for key in (reads, starts):
             answer = await house.client.post("/v1/runs/r1/resume", json=answers, headers=bearer(key))
-            assert scope in refused("rest", answer, 403)
+            assert "runs:resume" in refused("rest", answer, 403)
         for key in (reads, starts, nothing):
             assert "runs:cancel" in refused(
                 "rest", await house.client.post("/v1/runs/r1/cancel", headers=bearer(key)), 403
             )
+        for path in ("/api/a2a?taskId=r1", "/api/agents/runs/r1", "/cinatra/api/agents/runs/r1/stream"):
+            refused("cinatra", await house.client.get(path, headers=bearer(nothing)), 403)
+        gate = {"reviewTaskId": run["interrupts"][0]["metadata"]["hocket"]["gate"]}
+        refused("cinatra", await ask(house.client, "POST", "/api/a2a/resume", gate, **bearer(reads)), 403)
         for path in ("/v1/runs", "/v1/runs/r1", "/v1/runs/r1/events", "/v1/runs/r1/audit", "/v1/threads/t1/messages"):
             assert "runs:read" in refused("rest", await house.client.get(path, headers=bearer(nothing)), 403)
         refused("rest", await house.client.post("/v1/runs/r1/token", headers=bearer(starts)), 403)
@@ -180,24 +201,17 @@ async def test_an_admin_key_may_do_everything(nats: EmbeddedServer, settings: Se
         assert cancelled.json()["status"] == "cancelled"
 
 
-async def test_who_may_start_or_cancel_but_not_read_is_told_nothing_of_what_was_said(
-    nats: EmbeddedServer, settings: Settings
-) -> None:
+async def test_who_may_start_or_cancel_but_not_read_does_neither(nats: EmbeddedServer, settings: Settings) -> None:
     async with open_house(nats, settings, asks=asks) as house:
-        full = await give_key(house)
-        starts, cancels = await give_key(house, scopes=["runs:start"]), await give_key(house, scopes=["runs:cancel"])
-        want = {"agent": "asks", "input": "hi", "run_id": "r1", "metadata": {"secret": "s"}}
-        headers = {"prefer": "wait=5"}
-        started = await house.client.post("/v1/runs", json=want, headers=headers | bearer(starts))
-        assert (started.status_code, started.json()["id"]) == (201, "r1")
-        waiting = await house.client.post("/v1/runs", json=want, headers=headers | bearer(full))
-        assert waiting.json()["interrupts"]
-        again = await house.client.post("/v1/runs", json=want, headers=bearer(starts))
-        cancelled = await house.client.post("/v1/runs/r1/cancel", headers=bearer(cancels))
-        assert (again.status_code, cancelled.json()["status"]) == (200, "cancelled")
-        for answer in (started, again, cancelled):
-            told = answer.json()
-            assert (told["interrupts"], told["metadata"], told["result"], told["decisions"]) == ([], {}, None, [])
+        full, acts = await give_key(house), await give_key(house, scopes=["runs:start", "runs:resume", "runs:cancel"])
+        want = {"agent": "asks", "input": "hi", "run_id": "r1"}
+        for face, path, body in (("rest", "/v1/runs", want), ("agui", "/agui/asks", agui_input())):
+            assert "runs:read" in refused(face, await ask(house.client, "POST", path, body, **bearer(acts)), 403)
+        assert (await house.client.get("/v1/runs", headers=bearer(full))).json()["runs"] == []
+        await ask(house.client, "POST", "/v1/runs", want, prefer="wait=5", **bearer(full))
+        cancel = await ask(house.client, "POST", "/v1/runs/r1/cancel", None, **bearer(acts))
+        assert "runs:read" in refused("rest", cancel, 403)
+        assert (await house.client.get("/v1/runs/r1", headers=bearer(full))).json()["status"] == "waiting"
 
 
 async def test_a_run_of_another_tenant_answers_exactly_like_one_that_does_not_exist(
@@ -209,6 +223,7 @@ async def test_a_run_of_another_tenant_answers_exactly_like_one_that_does_not_ex
         made = await house.client.post("/v1/runs", json=want, headers={"prefer": "wait=5", **bearer(theirs)})
         assert made.json()["status"] == "waiting"
         interrupt = made.json()["interrupts"][0]["id"]
+        gate = made.json()["interrupts"][0]["metadata"]["hocket"]["gate"]
         bodies = {"resume_run": {"answers": [{"interrupt_id": interrupt, "status": "resolved", "payload": 1}]}}
         seen = 0
         for one in OPERATIONS:
@@ -224,6 +239,17 @@ async def test_a_run_of_another_tenant_answers_exactly_like_one_that_does_not_ex
         assert seen >= 6
         for path, query in (("/v1/runs", ""), ("/v1/runs", "?thread_id=their-t1"), ("/v1/runs", "?status=waiting")):
             assert (await house.client.get(path + query, headers=bearer(ours))).json()["runs"] == []
+        for path in ("/api/a2a?taskId={}-r1", "/api/agents/runs/{}-r1", "/api/agents/runs/{}-r1/stream"):
+            told = []
+            for name in ("their", "none!"):
+                answer = await house.client.get(path.format(name), headers=bearer(ours))
+                told.append((answer.status_code, unlike(answer), answer.content.replace(name.encode(), b"")))
+            assert told[0] == told[1] and told[0][0] == 404, path
+        one, two = [
+            await ask(house.client, "POST", "/api/a2a/resume", {"reviewTaskId": task}, **bearer(ours))
+            for task in (gate, "g-none-0")
+        ]
+        assert one.status_code == two.status_code == 404 and one.content == two.content
         # AG-UI and CopilotKit know threads: one of another tenant is an empty one
         for path in ("/copilotkit/agent/asks/connect", "/copilotkit/agent/asks/stop/{}-t1"):
             told = []
