@@ -23,6 +23,7 @@ from .agui_stream import AgUiStreams
 from .copilotkit import CopilotKit
 from .documents import document_routes
 from .errors import HANDLERS
+from .page.routes import page_routes
 from .rest import Rest
 from .rest_table import OPERATIONS, PROBES
 from .stream import Streams, Unwinding
@@ -75,7 +76,7 @@ def build_app(engine: Engine, streams: Streams, settings: Settings) -> ASGIApp:
 
     documents = document_routes(version("hocket"), [*OPERATIONS, *PROBES])
     probes = [Route("/healthz", healthz), Route("/readyz", readyz)]
-    routes = [*agui.routes(), *copilotkit.routes(), *rest.routes(), *documents, *probes]
+    routes = [*agui.routes(), *copilotkit.routes(), *rest.routes(), *documents, *page_routes(None), *probes]
     app: ASGIApp = Unwinding(Starlette(routes=routes, exception_handlers=HANDLERS))
     origins = [origin.strip() for origin in (settings.cors_origins or "").split(",") if origin.strip()]
     if origins:

@@ -2,7 +2,7 @@
 import { element } from "./element.js";
 import { plainForm } from "./plain.js";
 import { Undrawable, drawable, filled, isObject } from "./schema.js";
-import { themed } from "./theme.js";
+import { REQUIRED, themed } from "./theme.js";
 
 const LIBRARY = new URL("jsoneditor.js", import.meta.url).href;
 let loading = null;
@@ -40,9 +40,9 @@ export async function drawForm(holder, schema, values) {
 async function libraryForm(holder, schema, values) {
   const JSONEditor = await library();
   const root = `answer-${(forms += 1)}`;
-  // the library rejects the promise of one that fails, and would otherwise go on drawing it
   const editor = new JSONEditor(holder, {
-    schema,
+    schema: allShown(schema),
+    required_by_default: true,
     theme: "hocket",
     form_name_root: root,
     ...(values === undefined ? {} : { startval: values }),
@@ -63,12 +63,12 @@ async function libraryForm(holder, schema, values) {
     read: () => filled(schema, editor.getValue()),
     fault({ path, message }) {
       const steps = pointer(path);
-      let field = editor.getEditor(["root", ...steps].join("."));
+      let field = editor.getEditor([root, ...steps].join("."));
       if (isObject(schema.properties) && steps.length === 0) field = named(editor, schema, message) ?? field;
       if (!field || field === editor.root) return { label: null, go: null };
       const input = field.input ?? field.container.querySelector("input, select, textarea, button");
       shown.push(mark(field, input, message, `${root}-fault-${shown.length}`));
-      return { label: field.getTitle(), go: () => input?.focus() };
+      return { label: field.getTitle().replace(REQUIRED, ""), go: () => input?.focus() };
     },
     clear: () => shown.splice(0).forEach((undo) => undo()),
     disable: (off) => (off ? editor.disable() : editor.enable()),
@@ -76,10 +76,25 @@ async function libraryForm(holder, schema, values) {
   };
 }
 
+/** The library hides an optional field without a value once it is given any; so none is optional to it, but to us. */
+function allShown({ required, properties, items, oneOf, ...schema }) {
+  if (items) schema.items = allShown(items);
+  if (oneOf) schema.oneOf = oneOf.map(allShown);
+  if (properties) {
+    schema.properties = {};
+    for (const [name, one] of Object.entries(properties)) {
+      const shown = allShown(one);
+      const needed = required?.includes(name) && shown.format !== "checkbox";
+      schema.properties[name] = needed ? { ...shown, title: shown.title + REQUIRED } : shown;
+    }
+  }
+  return schema;
+}
+
 /** The field that is missing is not there to be pointed at: the message of its object names it. */
 function named(editor, schema, message) {
-  const name = Object.keys(schema.properties).find((one) => message.includes(`'${one}'`));
-  return name === undefined ? null : editor.getEditor(`root.${name}`);
+  const name = Object.keys(schema.properties).find((one) => message.includes(`"${one}"`) || message.includes(`'${one}'`));
+  return name === undefined ? null : editor.getEditor(`${editor.root.path}.${name}`);
 }
 
 function mark(field, input, message, id) {

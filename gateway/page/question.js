@@ -9,6 +9,9 @@ const TITLES = {
   input_required: "Something is needed from you",
 };
 
+/** A question that is no longer than this is its own heading. */
+const HEADING_MAX = 140;
+
 export class Question {
   #interrupt;
   #panel;
@@ -29,9 +32,11 @@ export class Question {
     this.#interrupt = interrupt;
     this.#panel = panel;
     const id = `question-${number}`;
-    const title = interrupt.metadata?.hocket?.title ?? TITLES[interrupt.reason] ?? spoken(interrupt.reason ?? "Question");
+    const told = String(interrupt.message ?? "");
+    const brief = told !== "" && told.length <= HEADING_MAX && !told.includes("\n");
+    const title = brief ? told : (TITLES[interrupt.reason] ?? spoken(interrupt.reason ?? "Question"));
     this.heading = element("h3", { id, tabindex: "-1" }, title);
-    const message = interrupt.message ? element("p", { class: "message" }, linked(String(interrupt.message))) : null;
+    const message = told && !brief ? element("p", { class: "message" }, linked(told)) : null;
     this.node = element("article", { class: "question", "aria-labelledby": id }, this.heading, message, this.#about());
     this.node.append(this.#clock, this.#note, this.#holder, this.#faults, this.#actions);
   }

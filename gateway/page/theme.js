@@ -1,6 +1,9 @@
 /** How the form library draws: plain elements with labels tied to them, no styles of its own, and text only as text. */
 import { element } from "./element.js";
 
+/** What is said behind the name of a field that must be filled in. */
+export const REQUIRED = " (required)";
+
 let made = null;
 
 /** The library, taught our theme. */
@@ -10,6 +13,14 @@ export function themed(JSONEditor) {
   // it would read every title and value as HTML in order to strip it; what is only ever set as text needs no stripping
   JSONEditor.AbstractEditor.prototype.cleanText = (text) => String(text ?? "");
   JSONEditor.AbstractEditor.prototype.purify = (value) => value;
+  // and it would put a 0 where nobody wrote a number, and the first choice where nobody chose
+  const usual = JSONEditor.AbstractEditor.prototype.getDefault;
+  JSONEditor.AbstractEditor.prototype.getDefault = function getDefaultOrNothing() {
+    const { schema } = this;
+    if (schema.default === undefined && schema.enum) return undefined;
+    return schema.default === undefined && /^(number|integer)$/.test(schema.type) ? "" : usual.call(this);
+  };
+  JSONEditor.defaults.languages.en.default_array_item_title = "entry";
   const { select } = JSONEditor.defaults.editors;
   const typecast = select.prototype.typecast;
   select.prototype.typecast = function typecastChosen(value) {
@@ -29,12 +40,17 @@ function theme(AbstractTheme) {
       return String(text ?? "");
     }
 
-    getFormInputLabel(text, required) {
-      return element("label", { class: required ? "required" : "" }, text);
+    getFormInputLabel(text) {
+      return element("label", {}, text);
     }
 
-    getCheckboxLabel(text, required) {
-      return this.getFormInputLabel(text, required);
+    getCheckboxLabel(text) {
+      return element("label", {}, text);
+    }
+
+    getOptInCheckbox() {
+      const [label, checkbox] = [element("label", {}), element("input", { type: "checkbox" })];
+      return { label, checkbox, container: element("span", { hidden: true }, checkbox, label) };
     }
 
     getFormControl(label, input, description, info, formName) {
@@ -48,7 +64,7 @@ function theme(AbstractTheme) {
         input.setAttribute("aria-describedby", description.id);
       }
       row.append(...[description, input].filter(Boolean));
-      if (label?.classList.contains("required") && input.type !== "checkbox") input.setAttribute("aria-required", "true");
+      if (label?.textContent.endsWith(REQUIRED) && input.type !== "checkbox") input.setAttribute("aria-required", "true");
       return row;
     }
 

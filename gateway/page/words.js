@@ -41,7 +41,8 @@ export function moment(at, now = new Date()) {
 
 /** A length of time in its two largest units. */
 export function span(ms) {
-  const seconds = Math.max(0, Math.floor(ms / 1000));
+  if (ms < 1000) return "less than a second";
+  const seconds = Math.floor(ms / 1000);
   const parts = [
     [Math.floor(seconds / 86400), "d"],
     [Math.floor(seconds / 3600) % 24, "h"],
@@ -49,7 +50,6 @@ export function span(ms) {
     [seconds % 60, "s"],
   ];
   const first = parts.findIndex(([count]) => count > 0);
-  if (first === -1) return "0 s";
   return parts
     .slice(first, first + 2)
     .map(([count, unit]) => `${count} ${unit}`)
