@@ -72,7 +72,11 @@ async function libraryForm(holder, schema, values) {
     },
     clear: () => shown.splice(0).forEach((undo) => undo()),
     disable: (off) => (off ? editor.disable() : editor.enable()),
-    close: () => editor.destroy(),
+    close() {
+      // a field that goes while it is typed in still tells of its change, to a library that has forgotten everything
+      if (holder.contains(document.activeElement)) document.activeElement.blur();
+      editor.destroy();
+    },
   };
 }
 

@@ -96,7 +96,7 @@ class FakeHouse:
     def __init__(self, agents, keys):
         self.agents, self.keys, self.runs, self.tokens, self.tasks = agents, keys, {}, {}, []
         self.renderers = None
-        self.break_streams = asyncio.Event()
+        self.generation = 0
 
     def who(self, request):
         bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
@@ -141,6 +141,12 @@ class FakeHouse:
         self.tasks.append(asyncio.create_task(self.leg(record)))
         return record
 
+    async def cut(self):
+        self.generation += 1
+        for record in self.runs.values():
+            async with record.changed:
+                record.changed.notify_all()
+
     async def token(self, request):
         me = self.who(request)
         if me is None:
@@ -176,7 +182,7 @@ class FakeHouse:
             return refusal
         after = int(request.headers.get("last-event-id", 0))
 
-        async def stream(n=after):
+        async def stream(n=after, mine=self.generation):
             yield ":\n\n"
             while True:
                 while n < len(record.log):
@@ -187,9 +193,8 @@ class FakeHouse:
                 if record.over:
                     return
                 async with record.changed:
-                    await record.changed.wait_for(lambda: len(record.log) > n or self.break_streams.is_set())
-                if self.break_streams.is_set():
-                    self.break_streams.clear()
+                    await record.changed.wait_for(lambda: len(record.log) > n or self.generation > mine)
+                if self.generation > mine:
                     return
 
         return StreamingResponse(stream(), media_type="text/event-stream")

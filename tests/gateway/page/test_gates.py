@@ -1,0 +1,284 @@
+"""A run waits, and a person answers on its page: approve, reject, fill in, too late, twice, and in two tabs."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from playwright.async_api import expect
+
+from tests.gateway.page.stage import open_stage
+
+pytestmark = pytest.mark.anyio
+
+PAYMENT = {
+    "type": "object",
+    "required": ["approved", "amount"],
+    "properties": {
+        "approved": {"type": "boolean"},
+        "amount": {"type": "number", "title": "Amount to pay", "description": "In euro.", "maximum": 100},
+        "note": {"type": "string"},
+    },
+}
+TRIP = {
+    "type": "object",
+    "required": ["city", "nights", "class"],
+    "properties": {
+        "city": {"type": "string", "minLength": 2},
+        "nights": {"type": "integer", "minimum": 1},
+        "class": {"enum": ["plain", "good"]},
+        "meals": {"type": "boolean"},
+        "when": {"type": "string", "format": "date"},
+        "guests": {"type": "array", "items": {"type": "object", "properties": {"name": {"type": "string"}}}},
+        "comment": {"type": "string"},
+    },
+}
+
+
+async def confirm(run: Any) -> AsyncIterator[Any]:
+    if "pay" not in run.answers:
+        yield run.interrupt("Shall I pay?", name="pay")
+        return
+    yield "approved" if run.answers["pay"].approved else "rejected"
+
+
+async def pay(run: Any) -> AsyncIterator[Any]:
+    if "pay" not in run.answers:
+        yield run.interrupt("Shall I pay?", name="pay", response_schema=PAYMENT, values={"amount": 120})
+        return
+    yield f"told {run.answers['pay'].payload}"
+
+
+async def travel(run: Any) -> AsyncIterator[Any]:
+    if "trip" not in run.answers:
+        yield run.interrupt("Where do you want to go?", name="trip", response_schema=TRIP)
+        return
+    yield f"told {sorted(run.answers['trip'].payload.items())}"
+
+
+async def several(run: Any) -> AsyncIterator[Any]:
+    if "one" not in run.answers:
+        yield run.interrupts(
+            run.question("Shall I pay?", name="one"),
+            run.question("In which city?", name="two", response_schema={
+                "type": "object", "required": ["city"], "properties": {"city": {"type": "string", "minLength": 2}},
+            }),
+        )  # fmt: skip
+        return
+    yield f"told {run.answers['one'].approved} {run.answers['two'].payload}"
+
+
+async def test_approving_lets_the_run_go_on_and_stands_in_the_timeline() -> None:
+    async with open_stage(confirm=confirm) as stage:
+        await stage.start("confirm")
+        page = await (await stage.room.visitor()).visit("r1")
+        await expect(page.get_by_role("heading", name="Shall I pay?")).to_be_focused()
+        await page.get_by_role("button", name="Approve").click()
+        await expect(page.locator("#transcript")).to_contain_text("approved")
+        await expect(page.locator("#notice")).to_have_text("Your answer is recorded.")
+        await expect(page.get_by_role("button", name="Approve")).to_have_count(0)
+        await expect(page.locator('#timeline [data-what="answered"]')).to_contain_text("approved")
+        await expect(page.locator('#timeline [data-what="waits"]')).to_contain_text("Shall I pay?")
+
+
+async def test_rejecting_tells_the_agent_so() -> None:
+    async with open_stage(confirm=confirm) as stage:
+        await stage.start("confirm")
+        page = await (await stage.room.visitor()).visit("r1")
+        await page.get_by_role("button", name="Reject").click()
+        await expect(page.locator("#transcript")).to_contain_text("rejected")
+        await expect(page.locator('#timeline [data-what="answered"]')).to_contain_text("rejected")
+
+
+async def test_a_question_can_be_cancelled_instead_of_answered() -> None:
+    async def ask(run: Any) -> AsyncIterator[Any]:
+        if "pay" not in run.answers:
+            yield run.interrupt("Shall I pay?", name="pay")
+            return
+        yield f"status {run.answers['pay'].status}"
+
+    async with open_stage(ask=ask) as stage:
+        await stage.start("ask")
+        page = await (await stage.room.visitor()).visit("r1")
+        await page.get_by_role("button", name="Cancel the question").click()
+        await expect(page.locator("#transcript")).to_contain_text("status cancelled")
+
+
+async def test_a_form_is_made_from_the_schema_and_what_is_left_empty_is_not_sent() -> None:
+    async with open_stage(travel=travel) as stage:
+        await stage.start("travel")
+        page = await (await stage.room.visitor()).visit("r1")
+        await page.get_by_label("City").fill("Oslo")
+        await page.get_by_label("Nights").fill("3")
+        await page.get_by_label("Class").select_option("good")
+        await page.get_by_label("Meals").check()
+        await page.get_by_label("When").fill("2026-12-24")
+        await page.get_by_role("button", name="Add entry").click()
+        await page.get_by_label("Name").fill("<Ada & Bo>")
+        await page.get_by_role("button", name="Submit").click()
+        told = [("city", "Oslo"), ("class", "good"), ("guests", [{"name": "<Ada & Bo>"}]), ("meals", True),
+                ("nights", 3), ("when", "2026-12-24")]  # fmt: skip
+        await expect(page.locator("#transcript")).to_contain_text(f"told {sorted(told)}")
+
+
+async def test_the_gate_prefills_the_form_and_a_refusal_keeps_what_was_typed() -> None:
+    async with open_stage(pay=pay) as stage:
+        await stage.start("pay")
+        page = await (await stage.room.visitor()).visit("r1")
+        amount, note = page.get_by_label("Amount to pay"), page.get_by_label("Note")
+        await expect(amount).to_have_value("120")
+        await note.fill("please hurry")
+        await page.get_by_role("button", name="Approve").click()
+        faults = page.locator(".faults")
+        await expect(faults).to_be_focused()
+        await expect(faults).to_contain_text("Amount to pay: 120 is greater than the maximum of 100")
+        await expect(amount).to_have_attribute("aria-invalid", "true")
+        described = (await amount.get_attribute("aria-describedby") or "").split()
+        texts = [await page.locator(f"[id='{one}']").inner_text() for one in described]
+        assert texts == ["In euro.", "120 is greater than the maximum of 100"]
+        await expect(note).to_have_value("please hurry")
+        await faults.get_by_role("button").click()
+        await expect(amount).to_be_focused()
+        await amount.fill("90")
+        await page.get_by_role("button", name="Approve").click()
+        await expect(page.locator("#transcript")).to_contain_text("please hurry")
+        await expect(page.locator("#transcript")).to_contain_text("90")
+
+
+async def test_a_required_field_that_is_left_empty_is_named() -> None:
+    async with open_stage(travel=travel) as stage:
+        await stage.start("travel")
+        page = await (await stage.room.visitor()).visit("r1")
+        await page.get_by_label("City").fill("Oslo")
+        await page.get_by_role("button", name="Submit").click()
+        await expect(page.locator(".faults")).to_contain_text("Nights: ")
+        await expect(page.locator(".faults")).to_contain_text("Class: ")
+        await expect(page.get_by_label("Nights")).to_have_attribute("aria-invalid", "true")
+        await expect(page.get_by_label("City")).to_have_value("Oslo")
+
+
+async def test_a_double_click_answers_once() -> None:
+    async with open_stage(confirm=confirm) as stage:
+        await stage.start("confirm")
+        visitor = await stage.room.visitor()
+        page = await visitor.visit("r1")
+        await page.get_by_role("button", name="Approve").dblclick()
+        await expect(page.locator("#status")).to_have_text("Completed")
+        assert len(visitor.posts("/resume")) == 1
+        await expect(page.locator("#notice")).to_have_text("Your answer is recorded.")
+
+
+async def test_of_two_tabs_one_decides_and_the_other_is_told_who() -> None:
+    async with open_stage(pay=pay) as stage:
+        await stage.start("pay")
+        first = await stage.room.visitor()
+        second = await stage.room.visitor(beside=first)
+        one, other = await first.visit("r1"), await second.visit("r1")
+        await other.get_by_label("Amount to pay").fill("80")
+        await one.get_by_label("Amount to pay").fill("70")
+        await one.get_by_role("button", name="Reject").click()
+        await expect(one.locator("#notice")).to_have_text("Your answer is recorded.")
+        await expect(other.locator("#notice")).to_contain_text("Development")
+        await expect(other.locator("#notice")).to_be_focused()
+        await expect(other.get_by_role("button", name="Approve")).to_have_count(0)
+        assert second.posts("/resume") == []
+
+
+async def test_a_stale_tab_is_told_who_decided_when_it_answers() -> None:
+    async with open_stage(confirm=confirm) as stage:
+        await stage.start("confirm")
+        first = await stage.room.visitor()
+        second = await stage.room.visitor(beside=first)
+        one, other = await first.visit("r1"), await second.visit("r1")
+        await expect(other.get_by_role("button", name="Reject")).to_be_visible()
+        await other.route("**/events", lambda route: route.abort())
+        await stage.cut_streams()  # the second tab stays behind, the first comes back
+        await expect(other.locator("#connection")).to_contain_text("Connection lost")
+        await one.get_by_role("button", name="Approve").click()
+        await expect(one.locator("#status")).to_have_text("Completed")
+        await other.get_by_role("button", name="Reject").click()
+        await expect(other.locator("#notice")).to_contain_text("Development answered, through")
+        await expect(other.get_by_role("button", name="Reject")).to_be_disabled()
+        await other.unroute("**/events")
+        await expect(other.locator("#status")).to_have_text("Completed", timeout=10_000)
+        await expect(other.locator("#transcript")).to_contain_text("approved")
+
+
+async def test_several_questions_are_answered_in_one_call() -> None:
+    async with open_stage(several=several) as stage:
+        await stage.start("several")
+        visitor = await stage.room.visitor()
+        page = await visitor.visit("r1")
+        first = page.get_by_role("article", name="Shall I pay?")
+        second = page.get_by_role("article", name="In which city?")
+        await second.get_by_label("City").fill("O")
+        await second.get_by_role("button", name="Submit").click()
+        await page.get_by_role("button", name="Send all answers").click()
+        await expect(first.get_by_role("heading")).to_be_focused()
+        await first.get_by_role("button", name="Approve").click()
+        await expect(first.get_by_role("button", name="Approve")).to_have_attribute("aria-pressed", "true")
+        await page.get_by_role("button", name="Send all answers").click()
+        await expect(second.locator(".faults")).to_contain_text("City: ")
+        await expect(first.locator(".faults")).to_be_hidden()
+        await second.get_by_label("City").fill("Oslo")
+        await page.get_by_role("button", name="Send all answers").click()
+        await expect(page.locator("#transcript")).to_contain_text("told True {'city': 'Oslo'}")
+        assert len(visitor.posts("/resume")) == 2
+
+
+async def test_a_question_counts_down_and_is_closed_when_its_time_is_over() -> None:
+    async def ask(run: Any) -> AsyncIterator[Any]:
+        yield run.interrupt("Shall I pay?", name="pay", expires_in_s=3)
+
+    async with open_stage(ask=ask) as stage:
+        await stage.start("ask")
+        page = await (await stage.room.visitor()).visit("r1")
+        await expect(page.get_by_role("timer")).to_contain_text("Open for another")
+        # either the page's own clock or the event of the server closes it first
+        gone = page.get_by_role("button", name="Approve")
+        await expect(gone).not_to_be_enabled() if await gone.count() else None
+
+
+async def test_in_the_past_nothing_can_be_answered() -> None:
+    async with open_stage(pay=pay) as stage:
+        await stage.start("pay")
+        page = await (await stage.room.visitor()).visit("r1")
+        await page.get_by_label("Note").fill("kept")
+        await page.get_by_role("slider", name="Replay").fill("2")
+        await expect(page.locator("#gate")).to_be_hidden()
+        await page.get_by_role("button", name="Back to live").click()
+        await expect(page.get_by_label("Note")).to_have_value("kept")
+        await expect(page.get_by_role("button", name="Approve")).to_be_enabled()
+
+
+async def test_a_person_who_types_is_not_torn_away_by_a_new_question() -> None:
+    go = asyncio.Event()
+
+    async def ask(run: Any) -> AsyncIterator[Any]:
+        yield "thinking"
+        await go.wait()
+        yield run.interrupt("Shall I pay?", name="pay")
+
+    async with open_stage(ask=ask) as stage:
+        await stage.start("ask")
+        page = await (await stage.room.visitor()).visit("r1")
+        await expect(page.locator("#transcript")).to_contain_text("thinking")
+        await page.evaluate("document.body.append(Object.assign(document.createElement('input'), {id: 'typing'}))")
+        await page.locator("#typing").focus()
+        go.set()
+        await expect(page.get_by_role("button", name="Approve")).to_be_visible()
+        await expect(page.locator("#typing")).to_be_focused()
+        await expect(page.locator("#announcer")).to_have_text("The run asks you a question.")
+
+
+async def test_a_run_is_cancelled_with_a_second_press() -> None:
+    async with open_stage(confirm=confirm) as stage:
+        await stage.start("confirm")
+        visitor = await stage.room.visitor()
+        page = await visitor.visit("r1")
+        await expect(page.get_by_role("button", name="Approve")).to_be_visible()
+        await page.get_by_role("button", name="Cancel the run").click()
+        assert visitor.posts("/cancel") == []
+        await page.get_by_role("button", name="Press again to cancel the run").click()
+        await expect(page.locator("#status")).to_have_text("Cancelled")
+        await expect(page.get_by_role("button", name="Approve")).to_have_count(0)
