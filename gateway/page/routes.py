@@ -40,6 +40,7 @@ _MODULES = (
     "transcript.js",
     "words.js",
 )
+_SHEETS = ("page.css", "transcript.css", "gate.css")
 _LIBRARY = "jsoneditor.js"
 _SCRIPT, _STYLE = "text/javascript", "text/css"
 _SOON = "max-age=60"
@@ -82,7 +83,7 @@ def page_routes(renderers: Path | None) -> list[Resource]:
     return [
         Resource("/agents/status/{run_id}", {"GET": page}),
         *(_asset(name, _HERE / name, _SCRIPT, _SOON) for name in _MODULES),
-        _asset("page.css", _HERE / "page.css", _STYLE, _SOON),
+        *(_asset(name, _HERE / name, _STYLE, _SOON) for name in _SHEETS),
         _asset(_LIBRARY, _HERE / "vendor" / _LIBRARY, _SCRIPT, _DAY),
         Resource("/agents/page/renderers.user.js", {"GET": own_renderers}),
     ]

@@ -42,7 +42,9 @@ class Visitor:
         return [one for one in self.requests if one.method == "POST" and urlsplit(one.url).path.endswith(tail)]
 
     def hosts(self) -> set[str]:
-        return {urlsplit(one.url).netloc for one in self.requests if urlsplit(one.url).scheme in ("http", "https", "ws")}
+        return {
+            urlsplit(one.url).netloc for one in self.requests if urlsplit(one.url).scheme in ("http", "https", "ws")
+        }
 
 
 class Room:

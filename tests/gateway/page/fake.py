@@ -5,9 +5,8 @@ import contextlib
 import itertools
 import json
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from types import SimpleNamespace
-from typing import Any
 
 import httpx
 import jsonschema_rs
@@ -32,11 +31,20 @@ class Run:
 
     def tool_call(self, name, args, result=None, id=None):
         call = id or f"c{next(self._ids)}"
-        told = [{"type": "TOOL_CALL_START", "toolCallId": call, "toolCallName": name},
-                {"type": "TOOL_CALL_ARGS", "toolCallId": call, "delta": json.dumps(args)},
-                {"type": "TOOL_CALL_END", "toolCallId": call}]
+        told = [
+            {"type": "TOOL_CALL_START", "toolCallId": call, "toolCallName": name},
+            {"type": "TOOL_CALL_ARGS", "toolCallId": call, "delta": json.dumps(args)},
+            {"type": "TOOL_CALL_END", "toolCallId": call},
+        ]
         if result is not None:
-            told.append({"type": "TOOL_CALL_RESULT", "messageId": f"m{next(self._ids)}", "toolCallId": call, "content": json.dumps(result)})
+            told.append(
+                {
+                    "type": "TOOL_CALL_RESULT",
+                    "messageId": f"m{next(self._ids)}",
+                    "toolCallId": call,
+                    "content": json.dumps(result),
+                }
+            )
         return told
 
     def state(self, snapshot):
@@ -45,7 +53,19 @@ class Run:
     def state_delta(self, *ops):
         return {"type": "STATE_DELTA", "delta": list(ops)}
 
-    def question(self, message=None, *, name=None, response_schema=None, reason=None, expires_in_s=None, renderer=None, values=None, metadata=None, tool_call_id=None):
+    def question(
+        self,
+        message=None,
+        *,
+        name=None,
+        response_schema=None,
+        reason=None,
+        expires_in_s=None,
+        renderer=None,
+        values=None,
+        metadata=None,
+        tool_call_id=None,
+    ):
         reason = reason or ("tool_call" if tool_call_id else "input_required" if response_schema else "confirmation")
         noted = dict(metadata or {})
         if renderer:
@@ -53,7 +73,14 @@ class Run:
         if values is not None:
             noted["values"] = values
         noted["hocket"] = {"name": name}
-        told = {"id": f"{name}-{next(self._ids)}", "reason": reason, "message": message, "toolCallId": tool_call_id, "responseSchema": response_schema, "metadata": noted}
+        told = {
+            "id": f"{name}-{next(self._ids)}",
+            "reason": reason,
+            "message": message,
+            "toolCallId": tool_call_id,
+            "responseSchema": response_schema,
+            "metadata": noted,
+        }
         if expires_in_s:
             told["expiresAt"] = at(time.time() * 1000 + expires_in_s * 1000)
         return {k: v for k, v in told.items() if v is not None}
@@ -126,7 +153,9 @@ class FakeHouse:
                     continue
                 await close()
                 for event in piece if isinstance(piece, list) else [piece]:
-                    await record.put({**event, **({"threadId": "t", "runId": record.id} if event["type"] == "RUN_FINISHED" else {})})
+                    await record.put(
+                        {**event, **({"threadId": "t", "runId": record.id} if event["type"] == "RUN_FINISHED" else {})}
+                    )
                     if event["type"] == "RUN_FINISHED":
                         return
             await close()
@@ -137,7 +166,9 @@ class FakeHouse:
     async def start(self, agent, run_id="r1", text="hi"):
         record = self.runs[run_id] = Record(run_id, agent)
         record.text = text
-        await record.put({"type": "ask.start", "by": ME, "face": "rest", "agent": agent, "runId": run_id, "threadId": "t"})
+        await record.put(
+            {"type": "ask.start", "by": ME, "face": "rest", "agent": agent, "runId": run_id, "threadId": "t"}
+        )
         self.tasks.append(asyncio.create_task(self.leg(record)))
         return record
 
@@ -164,9 +195,17 @@ class FakeHouse:
         return record, None if record else JSONResponse({"code": "run_not_found"}, 404)
 
     def body(self, record):
-        return {"id": record.id, "agent": record.agent, "status": record.status, "created_at": at(record.log[0]["timestamp"]),
-                "ended_at": at(record.log[-1]["timestamp"]) if record.over else None, "seq": len(record.log), "result": None,
-                "interrupts": record.open, "messages": [{"id": "u", "role": "user", "content": record.text}]}
+        return {
+            "id": record.id,
+            "agent": record.agent,
+            "status": record.status,
+            "created_at": at(record.log[0]["timestamp"]),
+            "ended_at": at(record.log[-1]["timestamp"]) if record.over else None,
+            "seq": len(record.log),
+            "result": None,
+            "interrupts": record.open,
+            "messages": [{"id": "u", "role": "user", "content": record.text}],
+        }
 
     async def show(self, request):
         record, refusal = self.found(request)
@@ -207,7 +246,9 @@ class FakeHouse:
         record.posts = getattr(record, "posts", 0) + 1
         for answer in answers:
             if answer["interrupt_id"] in record.resolved:
-                return JSONResponse({"code": "already_resolved", "resolved": record.resolved[answer["interrupt_id"]]}, 409)
+                return JSONResponse(
+                    {"code": "already_resolved", "resolved": record.resolved[answer["interrupt_id"]]}, 409
+                )
         if record.status != "waiting":
             return JSONResponse({"code": "not_waiting"}, 409)
         by_id = {one["id"]: one for one in record.open}
@@ -216,7 +257,13 @@ class FakeHouse:
             schema = by_id[answer["interrupt_id"]].get("responseSchema")
             if schema and answer["status"] == "resolved":
                 for fault in jsonschema_rs.Draft202012Validator(schema).iter_errors(answer.get("payload")):
-                    faults.append({"interrupt_id": answer["interrupt_id"], "path": "".join(f"/{p}" for p in fault.instance_path), "message": fault.message})
+                    faults.append(
+                        {
+                            "interrupt_id": answer["interrupt_id"],
+                            "path": "".join(f"/{p}" for p in fault.instance_path),
+                            "message": fault.message,
+                        }
+                    )
         if faults:
             return JSONResponse({"code": "invalid_answer", "detail": "The answer does not fit.", "faults": faults}, 422)
         if set(by_id) - {one["interrupt_id"] for one in answers}:
@@ -227,9 +274,24 @@ class FakeHouse:
         for answer in answers:
             one = by_id[answer["interrupt_id"]]
             payload = answer.get("payload")
-            decision = None if answer["status"] == "cancelled" else {True: "approve", False: "reject"}.get((payload or {}).get("approved") if isinstance(payload, dict) else None, "answer")
-            told.append({"interruptId": one["id"], "gate": one["metadata"]["hocket"]["name"], "status": answer["status"], "decision": decision})
-            record.answers[one["metadata"]["hocket"]["name"]] = SimpleNamespace(payload=payload, status=answer["status"], approved=decision == "approve")
+            decision = (
+                None
+                if answer["status"] == "cancelled"
+                else {True: "approve", False: "reject"}.get(
+                    (payload or {}).get("approved") if isinstance(payload, dict) else None, "answer"
+                )
+            )
+            told.append(
+                {
+                    "interruptId": one["id"],
+                    "gate": one["metadata"]["hocket"]["name"],
+                    "status": answer["status"],
+                    "decision": decision,
+                }
+            )
+            record.answers[one["metadata"]["hocket"]["name"]] = SimpleNamespace(
+                payload=payload, status=answer["status"], approved=decision == "approve"
+            )
             record.resolved[one["id"]] = {"by": me, "face": "rest", "at": at(), "status": answer["status"]}
         await record.put({"type": "ask.resume", "by": me, "face": "rest", "answers": told})
         self.tasks.append(asyncio.create_task(self.leg(record)))
@@ -240,20 +302,29 @@ class FakeHouse:
         if refusal:
             return refusal
         await record.put({"type": "ask.cancel", "by": self.who(request), "face": "rest"})
-        await record.put({"type": "RUN_FINISHED", "threadId": "t", "runId": record.id, "outcome": {"type": "cancelled"}})
+        await record.put(
+            {"type": "RUN_FINISHED", "threadId": "t", "runId": record.id, "outcome": {"type": "cancelled"}}
+        )
         return JSONResponse(self.body(record))
 
 
 @contextlib.asynccontextmanager
 async def open_fake(keys=None, renderers=None, **agents):
     house = FakeHouse(agents, keys or {})
-    routes = [Resource("/v1/runs/{run_id}/token", {"POST": house.token}), Resource("/v1/runs/{run_id}", {"GET": house.show}),
-              Resource("/v1/runs/{run_id}/audit", {"GET": house.audit}), Resource("/v1/runs/{run_id}/events", {"GET": house.events}),
-              Resource("/v1/runs/{run_id}/resume", {"POST": house.resume}), Resource("/v1/runs/{run_id}/cancel", {"POST": house.cancel}),
-              *page_routes(renderers)]
+    routes = [
+        Resource("/v1/runs/{run_id}/token", {"POST": house.token}),
+        Resource("/v1/runs/{run_id}", {"GET": house.show}),
+        Resource("/v1/runs/{run_id}/audit", {"GET": house.audit}),
+        Resource("/v1/runs/{run_id}/events", {"GET": house.events}),
+        Resource("/v1/runs/{run_id}/resume", {"POST": house.resume}),
+        Resource("/v1/runs/{run_id}/cancel", {"POST": house.cancel}),
+        *page_routes(renderers),
+    ]
     listening = bind("127.0.0.1", 0)
     house.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    server = uvicorn.Server(uvicorn.Config(Starlette(routes=routes), log_level="warning", lifespan="off", timeout_graceful_shutdown=1))
+    server = uvicorn.Server(
+        uvicorn.Config(Starlette(routes=routes), log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
+    )
     server.install_signal_handlers = lambda: None
     serving = asyncio.create_task(server._serve([listening]))
     async with httpx.AsyncClient(base_url=house.url) as house.client:

@@ -33,7 +33,7 @@ PALE = """() => {
     .filter((one) => one.checkVisibility() && !one.disabled && !one.closest(".unseen, .skip"))
     .filter((one) => [...one.childNodes].some((part) => part.nodeType === 3 && part.data.trim()))
     .map((one) => {
-      const pair = [light(rgb(getComputedStyle(one).color)), light(ground(one))].sort();
+      const pair = [light(rgb(getComputedStyle(one).color)), light(ground(one))].sort((a, b) => a - b);
       return [(pair[1] + 0.05) / (pair[0] + 0.05), one.outerHTML.slice(0, 80)];
     })
     .filter(([ratio]) => ratio < 4.5);

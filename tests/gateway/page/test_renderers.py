@@ -177,8 +177,8 @@ async def test_references_choices_nullable_and_nested_fields_are_drawn() -> None
             "nick": {"anyOf": [{"type": "string"}, {"type": "null"}]},
             "tags": {"type": "array", "uniqueItems": True, "items": {"enum": ["red", "blue"]}},
             "pay": {"oneOf": [
-                {"title": "Card", "type": "object", "required": ["number"], "properties": {"number": {"type": "string"}}},
-                {"title": "Cash", "type": "object", "required": ["coins"], "properties": {"coins": {"type": "boolean"}}},
+                {"title": "Card", "type": "object", "properties": {"number": {"type": "string"}}},
+                {"title": "Cash", "type": "object", "properties": {"coins": {"type": "boolean"}}},
             ]},
         },
     }  # fmt: skip

@@ -139,7 +139,9 @@ async def test_what_an_agent_says_is_never_html_and_only_web_addresses_are_links
         yield run.tool_call("<b>tool</b>", {"html": evil}, {"html": evil})
         yield run.interrupt(evil, name="<i>gate</i>", response_schema={
             "type": "object", "title": evil, "required": ["approved"],
-            "properties": {"approved": {"type": "boolean"}, "note": {"type": "string", "title": evil, "description": evil}},
+            "properties": {
+                "approved": {"type": "boolean"}, "note": {"type": "string", "title": evil, "description": evil},
+            },
         }, values={"note": evil})  # fmt: skip
 
     async with open_stage(agent=agent) as stage:

@@ -36,7 +36,9 @@ async def test_a_key_signs_in_and_is_kept_nowhere() -> None:
         await page.get_by_role("button", name="Approve").click()
         await expect(page.locator("#transcript")).to_contain_text("thank you")
         await expect(page.locator('#timeline [data-what="answered"]')).to_contain_text("Ada approved")
-        kept = await page.evaluate("JSON.stringify([{...sessionStorage}, {...localStorage}, document.cookie, location.href])")
+        kept = await page.evaluate(
+            "JSON.stringify([{...sessionStorage}, {...localStorage}, document.cookie, location.href])"
+        )
         assert "a-secret-key" not in kept and "token" in kept
         assert [one.url for one in visitor.requests if "secret" in one.url] == []
         sent = [one for one in visitor.requests if one.headers.get("authorization") == "Bearer a-secret-key"]
