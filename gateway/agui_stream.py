@@ -17,8 +17,9 @@ from protocol.entries import Principal
 from protocol.errors import Invalid
 from protocol.legacy import STRANGE, legacy
 from protocol.prelude import ending, prelude
+from runtime.asks import Start
 from runtime.chunks import Chunk
-from runtime.engine import Engine, Start
+from runtime.engine import Engine
 
 from .auth import principal
 from .body import parse

@@ -14,12 +14,17 @@ from starlette.responses import JSONResponse, Response
 
 from protocol import errors
 
+from .run_object import told_decision
+
 logger = logging.getLogger("hocket.gateway")
 
 STATUS: dict[type[errors.HocketError], int] = {
+    errors.Unauthorized: 401,
+    errors.Forbidden: 403,
     errors.Invalid: 422,
     errors.NotFound: 404,
     errors.Conflict: 409,
+    errors.InterruptExpired: 410,
     errors.TooLarge: 413,
     errors.Unavailable: 503,
 }
@@ -52,7 +57,20 @@ def plain(status: int, code: str, detail: str, **extra: Any) -> Response:
 
 
 def _headers(status: int) -> dict[str, str]:
-    return {"retry-after": _RETRY_AFTER_S} if status == 503 else {}
+    return {503: {"retry-after": _RETRY_AFTER_S}, 401: {"www-authenticate": "Bearer"}}.get(status, {})
+
+
+def _more(error: errors.HocketError) -> dict[str, Any]:
+    """What a client is told beside the sentence, to act upon."""
+    if isinstance(error, errors.ThreadBusy):
+        return {"run_id": error.run_id}
+    if isinstance(error, errors.InterruptsMissing):
+        return {"missing": error.missing}
+    if isinstance(error, errors.InvalidAnswer):
+        return {"faults": error.faults}
+    if isinstance(error, errors.AlreadyResolved) and error.resolved is not None:
+        return {"resolved": told_decision(error.resolved)}
+    return {}
 
 
 def render(request: Request, error: Exception) -> Response:
@@ -63,8 +81,7 @@ def render(request: Request, error: Exception) -> Response:
         status = status_of(error)
         if status >= 500:
             logger.warning("%s %s: %s", request.method, path, error.message)
-        extra = {"run_id": error.run_id} if isinstance(error, errors.ThreadBusy) else {}
-        return form(status, error.code, error.message, **extra)
+        return form(status, error.code, error.message, **_more(error))
     if isinstance(error, HTTPException):
         code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
         response = form(error.status_code, code, error.detail)

@@ -18,8 +18,9 @@ from protocol.entries import Principal, public
 from protocol.errors import Invalid, InvalidId, NotFound
 from protocol.state import RunState, Status
 from protocol.subjects import check_id
+from runtime.asks import Start
 from runtime.chunks import Chunk
-from runtime.engine import Engine, Start
+from runtime.engine import Engine
 from runtime.index import Query
 
 from .auth import principal
@@ -85,7 +86,6 @@ class Rest:
     async def list_runs(self, request: Request) -> Response:
         by, asked = principal(request), read_query(RunsQuery, request)
         query = Query(
-            tenant=by.tenant,
             agent=asked.agent,
             statuses=tuple(status.value for status in asked.status),
             thread_id=asked.thread_id,
@@ -94,7 +94,7 @@ class Rest:
             before=_place(asked.cursor) if asked.cursor is not None else None,
             limit=asked.limit + 1,
         )
-        found = await self._engine.list(query)
+        found = await self._engine.list(query, by)
         page = found[: asked.limit]
         cursor = _cursor(page[-1]) if len(found) > len(page) else None
         return _answer({"runs": [run_object(state) for state in page], "next_cursor": cursor})

@@ -3,7 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from protocol.state import RunState, Status
+from protocol.answers import resolved
+from protocol.state import Gate, RunState
 
 _LAST_MS = 253_402_300_799_999
 
@@ -23,9 +24,27 @@ def run_object(state: RunState) -> dict[str, Any]:
         "error": state.error,
         "usage": state.usage,
         "metadata": state.metadata,
-        "interrupts": state.interrupts if state.status is Status.WAITING else [],
+        "interrupts": state.interrupts,
+        "decisions": [_decided(gate) for gate in state.gates if gate.status != "open"],
         "result": state.result,
     }
+
+
+def _decided(gate: Gate) -> dict[str, Any]:
+    return {"interrupt_id": gate.interrupt_id, "gate": gate.id, **told_decision(resolved(gate))}
+
+
+def told_decision(decided: dict[str, Any]) -> dict[str, Any]:
+    """How a question was decided, by whom, through which face and when."""
+    return {name: value for name, value in decided.items() if name != "at_ms"} | {"at": rfc3339(decided["at_ms"])}
+
+
+def audit(state: RunState) -> list[dict[str, Any]]:
+    """Who asked for what and who decided, in order."""
+    return [
+        {name: value for name, value in one.items() if name != "at_ms"} | {"at": rfc3339(one["at_ms"])}
+        for one in state.audit
+    ]
 
 
 def steps(state: RunState) -> list[dict[str, Any]]:

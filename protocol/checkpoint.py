@@ -9,9 +9,9 @@ import orjson
 
 from .entries import Principal
 from .messages import Transcript, from_wire
-from .state import Attempt, Leg, OpenPart, RunState, Status, Step
+from .state import Attempt, Gate, Leg, OpenPart, RunState, Status, Step
 
-FORM = 1
+FORM = 2
 
 _PLAIN = (
     "seq",
@@ -33,7 +33,8 @@ _PLAIN = (
     "result",
     "error",
     "outcome",
-    "interrupts",
+    "face",
+    "audit",
     "handed_back",
     "owners",
 )
@@ -52,6 +53,7 @@ def dump(state: RunState) -> bytes:
         "open": list(state.open.values()),
         "closed_subagents": sorted(state.closed_subagents),
         "legs": state.legs,
+        "gates": state.gates,
     }
     return orjson.dumps(whole)
 
@@ -66,6 +68,9 @@ def load(raw: bytes) -> RunState | None:
         state.status = Status(whole["status"])
         state.requester = Principal(**whole["requester"]) if whole["requester"] else None
         state.cancelled_by = Principal(**whole["cancelled_by"]) if whole["cancelled_by"] else None
+        state.gates = [
+            Gate(**(gate | {"by": Principal(**gate["by"]) if gate["by"] else None})) for gate in whole["gates"]
+        ]
         state.messages = Transcript(from_wire(message) for message in whole["messages"])
         state.steps = [Step(**step) for step in whole["steps"]]
         state.open = {part.key: part for part in (OpenPart(**told) for told in whole["open"])}

@@ -4,7 +4,7 @@ Lanes: `ask` is what someone wants, `life` what became of it, `flow` what the ag
 from its type alone. Every entry carries `timestamp`, integer milliseconds since the epoch, UTC.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import orjson
@@ -14,7 +14,9 @@ from .events import KNOWN
 from .subjects import Lane
 
 ASK_START = "ask.start"
+ASK_RESUME = "ask.resume"
 ASK_CANCEL = "ask.cancel"
+ASK_EXPIRE = "ask.expire"
 
 NOTE_ATTEMPT = "hocket.attempt"
 """CUSTOM event in the life lane: another worker took the leg over, and what that abandoned."""
@@ -36,6 +38,23 @@ class Principal:
     name: str = ""
 
 
+SCOPES = ("runs:read", "runs:start", "runs:resume", "runs:cancel", "triggers:write", "admin")
+"""What a credential may allow; `admin` allows all of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller(Principal):
+    """A principal with what its credential allows: scopes, and one run alone if `run` names one. `credential` is the
+    id of the key behind it, empty in development. What is recorded of it is the principal."""
+
+    scopes: frozenset[str] = frozenset()
+    run: str | None = None
+    credential: str = ""
+
+    def may(self, scope: str) -> bool:
+        return scope in self.scopes or "admin" in self.scopes
+
+
 class Entry(NamedTuple):
     """Entry `seq` (1..n, dense per run) of a log. `event` is the stored JSON as received."""
 
@@ -45,7 +64,8 @@ class Entry(NamedTuple):
 
 def ask(kind: str, by: Principal, face: str, at_ms: int, **fields: Any) -> dict[str, Any]:
     """The event of an ask entry: who, through which face, when, and what."""
-    return {"type": kind, "timestamp": at_ms, "by": asdict(by), "face": face, **fields}
+    told = {"tenant": by.tenant, "id": by.id, "kind": by.kind, "name": by.name}
+    return {"type": kind, "timestamp": at_ms, "by": told, "face": face, **fields}
 
 
 def public(event: dict[str, Any]) -> dict[str, Any]:
@@ -53,10 +73,15 @@ def public(event: dict[str, Any]) -> dict[str, Any]:
     by = event["by"]
     shown = {"type": event["type"], "timestamp": event["timestamp"], "face": event["face"]}
     shown["by"] = {"id": by["id"], "kind": by["kind"], "name": by["name"]}
-    for name in ("agent", "runId", "threadId", "reason"):
+    for name in ("agent", "runId", "threadId", "legId", "requester", "outcome", "reason"):
         if event.get(name) is not None:
             shown[name] = event[name]
+    if "answers" in event:
+        shown["answers"] = [{name: answer[name] for name in _SHOWN_OF_AN_ANSWER} for answer in event["answers"]]
     return shown
+
+
+_SHOWN_OF_AN_ANSWER = ("interruptId", "gate", "status", "decision")
 
 
 def note(name: str, at_ms: int, value: dict[str, Any]) -> dict[str, Any]:

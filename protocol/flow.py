@@ -92,9 +92,11 @@ def _tool_start(state: RunState, event: Event) -> None:
     if len(messages) > before:
         holder.rest.update(_made_by(event))
         state.said.append(holder.id)
-    owner = event.get("subagentRunId", holder.rest.get("subagentRunId"))
-    state.open["tool", call_id] = OpenPart("tool", call_id, owner, event)
-    parent_owner = state.owners.get(f"message {event.get('parentMessageId')}")
+    owner, parent_owner = holder.rest.get("subagentRunId"), state.owners.get(f"message {event.get('parentMessageId')}")
+    if (owner or parent_owner) and holder.id not in state.said:  # of an earlier leg, whose owners clients forget
+        owner = parent_owner = None
+        state.owners.pop(f"tool {call_id}", None)
+    state.open["tool", call_id] = OpenPart("tool", call_id, event.get("subagentRunId", owner), event)
     _own(state, "tool", call_id, event.get("subagentRunId", parent_owner))
     merge_metadata(call.rest, event)
 

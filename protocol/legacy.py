@@ -1,7 +1,8 @@
 """An event as a client of AG-UI 0.0.x takes it: what is fatal to one is told in a form that it knows, or left out.
 
 Measured against `@ag-ui/client` 0.0.59. A type that it does not know, an outcome with more than its type, content
-parts as a tool's result and files by reference each end its run; a cancel is told as RUN_ERROR with code `abort`.
+parts as a tool's result and files by reference each end its run; a cancel is told as RUN_ERROR with code `abort`. It
+sends no answer at all to an interrupt whose time it takes to be over, so it is not told of that time.
 """
 
 from typing import Any
@@ -38,7 +39,8 @@ def _finished(event: Event) -> Event:
         error = {"type": "RUN_ERROR", "message": "The run was stopped.", "code": "abort"}
         return error | {key: event[key] for key in ("timestamp",) if key in event}
     if outcome["type"] == "interrupt":
-        return {**event, "outcome": {"type": "interrupt", "interrupts": outcome["interrupts"]}}
+        asked = [{key: value for key, value in one.items() if key != "expiresAt"} for one in outcome["interrupts"]]
+        return {**event, "outcome": {"type": "interrupt", "interrupts": asked}}
     return {key: value for key, value in event.items() if key != "outcome"}
 
 

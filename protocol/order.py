@@ -246,12 +246,12 @@ def closers(state: RunState, at_ms: int, metadata: Event | None = None) -> list[
 
 
 def unanswered(state: RunState, at_ms: int) -> list[Event]:
-    """A result for each call of this attempt that nobody will answer any more: model providers refuse a history
-    with a call that has none. Calls of tools that the client brought are the client's to answer."""
+    """A result for each call of this attempt, or of a question of the run, that nobody will answer any more: model
+    providers refuse a history with a call that has none. Calls of tools that the client brought are the client's."""
     answered = {message.rest.get("toolCallId") for message in state.messages}
     brought = {tool.get("name") for tool in state.input.get("tools") or ()}
-    said = set(state.said)
-    calls = [call for message in state.messages if message.id in said for call in message.calls]
+    said, gated = set(state.said), {gate.interrupt.get("toolCallId") for gate in state.gates}
+    calls = [call for message in state.messages for call in message.calls if message.id in said or call.id in gated]
     return [
         {
             "type": "TOOL_CALL_RESULT",

@@ -18,17 +18,11 @@ def prelude(state: RunState, transcript: list[Event]) -> list[Event]:
 
     For a run that has ended, or whose leg has, the last of them is its terminal event.
     """
-    told: list[Event] = [
-        {
-            "type": "RUN_STARTED",
-            "threadId": state.thread_id,
-            "runId": state.leg.run_id,
-            "protocolVersion": PROTOCOL_VERSION,
-        }
-    ]
+    told: list[Event] = [started(state)]
     parts = list(state.open.values())
     told += [_rooted(part.event, state) for part in parts if part.kind == "subagent"]
-    told.append({"type": "MESSAGES_SNAPSHOT", "messages": transcript})
+    coming = [] if state.leg.attempts else state.leg.messages  # a snapshot takes away what it does not name
+    told.append({"type": "MESSAGES_SNAPSHOT", "messages": [*transcript, *coming]})
     told.append({"type": "STATE_SNAPSHOT", "snapshot": state.state})
     told += [part.event for part in parts if part.kind == "step"]
     told += [_bare(part.event, state) for part in parts if part.kind not in ("subagent", "step")]
@@ -36,6 +30,12 @@ def prelude(state: RunState, transcript: list[Event]) -> list[Event]:
     if end is not None:
         told.append(end)
     return told
+
+
+def started(state: RunState) -> Event:
+    """The RUN_STARTED of the latest leg."""
+    ids = {"threadId": state.thread_id, "runId": state.leg.run_id}
+    return {"type": "RUN_STARTED", **ids, "protocolVersion": PROTOCOL_VERSION}
 
 
 def _rooted(event: Event, state: RunState) -> Event:

@@ -8,10 +8,20 @@ on nothing but them; an entry that AG-UI does not define changes nothing but `se
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .entries import ASK_CANCEL, ASK_START, NOTE_ATTEMPT, NOTE_HANDED_BACK, Entry, Principal
+from .entries import (
+    ASK_CANCEL,
+    ASK_EXPIRE,
+    ASK_RESUME,
+    ASK_START,
+    NOTE_ATTEMPT,
+    NOTE_HANDED_BACK,
+    Entry,
+    Principal,
+)
 from .flow import FLOW, own
+from .interrupts import gate_id
 from .messages import Transcript, from_wire
-from .state import Attempt, Leg, RunState, Status
+from .state import Attempt, Gate, Leg, RunState, Status
 
 Event = dict[str, Any]
 
@@ -40,28 +50,102 @@ def _start(state: RunState, event: Event) -> None:
     state.id, state.tenant = event["runId"], event["by"]["tenant"]
     state.agent, state.thread_id = event["agent"], event["threadId"]
     state.previous, state.digest = event.get("previous"), event.get("digest", "")
-    state.requester = Principal(**event["by"])
+    state.requester, state.face = Principal(**event["by"]), event["face"]
     state.created_at_ms = event["timestamp"]
     state.metadata = event.get("metadata") or {}
     state.input = {key: value for key, value in given.items() if key not in ("messages", "state")}
     state.messages = Transcript(from_wire(message) for message in given.get("messages", ()))
     state.state = {} if given.get("state") is None else given["state"]
     state.legs = [Leg(event.get("legId", state.id), state.seq)]
+    _note(state, "started", event)
+
+
+def _resume(state: RunState, event: Event) -> None:
+    """Somebody's answers. The next leg begins with the last that was missing."""
+    if state.status is Status.WAITING:
+        _answer(state, event)
+        _note(state, "answered", event, answers=_told(event["answers"]))
+        if not state.open_gates:
+            _begin_leg(state, event["legId"], event.get("messages"))
 
 
 def _cancel(state: RunState, event: Event) -> None:
     if not state.terminal:
-        state.status, state.cancelled_by = Status.CANCELLED, Principal(**event["by"])
-        state.interrupts = []
+        _note(state, "cancelled", event, reason=event.get("reason"))
+        state.cancelled_by = Principal(**event["by"])
+        _close(state, Status.CANCELLED, event)
+
+
+def _expire(state: RunState, event: Event) -> None:
+    """What time has decided: the run goes on with default answers, or it ends."""
+    if state.status is not Status.WAITING:
+        return
+    outcome = event["outcome"]
+    _answer(state, event)
+    _note(state, "expired", event, answers=_told(event["answers"]), outcome=outcome)
+    if outcome == "cancel":
+        state.cancelled_by = Principal(**event["by"])
+    if outcome != "answer":
+        _close(state, Status.CANCELLED if outcome == "cancel" else Status.FAILED, event)
+    elif not state.open_gates:
+        _begin_leg(state, event["legId"])
+
+
+def _answer(state: RunState, event: Event) -> None:
+    """Closes the gates that are answered."""
+    told = {answer["gate"]: answer for answer in event["answers"]}
+    for gate in state.open_gates:
+        if gate.id in told:
+            answer = told[gate.id]
+            gate.answer = {name: answer[name] for name in ("payload", "text", "decision") if name in answer}
+            gate.digest, gate.answered_seq = event.get("digest", ""), state.seq
+            _shut(gate, answer["status"], event)
+
+
+def _shut(gate: Gate, status: str, event: Event) -> None:
+    gate.status, gate.by, gate.face = status, Principal(**event["by"]), event["face"]
+    gate.at_ms = event["timestamp"]
+
+
+def _begin_leg(state: RunState, leg_id: str, messages: list[Event] | None = None) -> None:
+    state.status, state.outcome = Status.RUNNING, None
+    state.legs.append(Leg(leg_id, state.seq, messages=messages or []))
+
+
+def _close(state: RunState, status: Status, event: Event) -> None:
+    """The run is over, and its end is owed: within its leg, or in one of its own if that has ended."""
+    for gate in state.open_gates:
+        _shut(gate, "closed", event)
+    if state.status is Status.WAITING:
+        _begin_leg(state, state.leg.run_id)
+    state.status = status
+
+
+def _note(state: RunState, what: str, event: Event, **more: Any) -> None:
+    by = event.get("by")
+    who = {"id": by["id"], "kind": by["kind"], "name": by["name"]} if by else None
+    told = {"what": what, "seq": state.seq, "at_ms": event["timestamp"], "by": who, "face": event.get("face")}
+    state.audit.append(told | {name: value for name, value in more.items() if value is not None})
+
+
+def _told(answers: list[Event]) -> list[Event]:
+    """Answers without what was answered."""
+    return [
+        {"interrupt_id": answer["interruptId"], "status": answer["status"], "decision": answer["decision"]}
+        for answer in answers
+    ]
 
 
 def _run_started(state: RunState, event: Event) -> None:
     at_ms = event["timestamp"]
-    state.status = Status.RUNNING
+    if not state.terminal:  # the end of a run that was cancelled may need a leg to stand in
+        state.status = Status.RUNNING
     state.started_at_ms = state.started_at_ms or at_ms
-    state.interrupts = []
     state.leg.started_at_ms = at_ms
     state.closed_subagents, state.owners = set(), {}
+    for message in event.get("input", {}).get("messages", ()):
+        if state.messages.get(message["id"]) is None:
+            state.messages.append(from_wire(message))
     own(state, state.messages)
     _begin_attempt(state, event.get("metadata", {}).get("hocket", {}), at_ms, "first")
 
@@ -84,11 +168,18 @@ def _run_finished(state: RunState, event: Event) -> None:
     _end_leg(state, event)
     state.outcome = outcome
     if outcome["type"] == "interrupt":
-        state.status, state.interrupts = Status.WAITING, outcome["interrupts"]
+        _wait(state, event, outcome["interrupts"])
         return
     state.status = Status.CANCELLED if outcome["type"] == "cancelled" else Status.COMPLETED
     state.result = event.get("result")
     state.ended_at_ms = event["timestamp"]
+
+
+def _wait(state: RunState, event: Event, interrupts: list[Event]) -> None:
+    state.status = Status.WAITING
+    for interrupt in interrupts:
+        state.gates.append(Gate(gate_id(state.id, len(state.gates)), interrupt, state.seq, event["timestamp"]))
+    _note(state, "waiting", event, interrupts=[interrupt["id"] for interrupt in interrupts])
 
 
 def _run_error(state: RunState, event: Event) -> None:
@@ -112,7 +203,9 @@ def _end_leg(state: RunState, event: Event) -> None:
 _CHANGES: dict[str, Callable[[RunState, Event], None]] = {
     **FLOW,
     ASK_START: _start,
+    ASK_RESUME: _resume,
     ASK_CANCEL: _cancel,
+    ASK_EXPIRE: _expire,
     "RUN_STARTED": _run_started,
     "RUN_FINISHED": _run_finished,
     "RUN_ERROR": _run_error,

@@ -25,6 +25,7 @@ _CHUNKS = {
         "REASONING_MESSAGE_CONTENT",
     ),
 }
+_RESUMED = frozenset({"TOOL_CALL_START", "TOOL_CALL_ARGS", "TOOL_CALL_END", "TOOL_CALL_CHUNK"})
 _END = {"text": "TEXT_MESSAGE_END", "tool": "TOOL_CALL_END", "reasoning_message": "REASONING_MESSAGE_END"}
 _ID_FIELDS = ("messageId", "parentMessageId", "toolCallId", "parentToolCallId", "entityId")
 _SUBAGENT_FIELDS = ("subagentRunId", "parentSubagentRunId")
@@ -33,7 +34,8 @@ _SUBAGENT_FIELDS = ("subagentRunId", "parentSubagentRunId")
 class Speech:
     """The events of one attempt. `new_id` gives ids for what the agent leaves unnamed.
 
-    An id that an abandoned attempt has used is renamed, or the second telling would be appended to the first.
+    An id that an abandoned attempt has used is renamed, or the second telling would be appended to the first. A call
+    that an earlier leg has asked about is on record: of it only the result is told again (AG-UI 1.0, resume).
     """
 
     def __init__(self, state: RunState, new_id: Callable[[], str]) -> None:
@@ -43,6 +45,7 @@ class Speech:
         self._chunk: tuple[str, str, str] | None = None
         self._suffix = f"~{state.attempt}" if state.attempt > 1 else ""
         self._taken = _abandoned_ids(state) if self._suffix else frozenset[str]()
+        self._asked_about = {gate.interrupt.get("toolCallId") for gate in state.gates} - {None}
         self._ended = frozenset(state.closed_subagents) if self._suffix else frozenset[str]()
 
     def events(self, item: Any) -> list[Event]:
@@ -53,6 +56,8 @@ class Speech:
         if self._taken or self._ended:
             event = self._renamed(event)
         kind = event.get("type")
+        if self._asked_about and kind in _RESUMED and event.get("toolCallId") in self._asked_about:
+            return self.pause()
         if kind in _CHUNKS:
             return self._spread(event, *_CHUNKS[kind])
         before: list[Event] = []

@@ -32,13 +32,54 @@ class Attempt:
 
 @dataclass(slots=True)
 class Leg:
-    """A stretch of work between two decisions. `run_id` is the id AG-UI clients know it by."""
+    """A stretch of work between two decisions. `run_id` is the id AG-UI clients know it by; `messages`, in wire form,
+    came with the answer that opened it, and are the run's from its RUN_STARTED on."""
 
     run_id: str
     asked_seq: int
     started_at_ms: int | None = None
     ended_at_ms: int | None = None
     attempts: list[Attempt] = field(default_factory=list)
+    messages: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Gate:
+    """A question that the run has asked: an AG-UI interrupt, and what became of it.
+
+    `id` is unique in the tenant and names the run, `interrupt` is what the agent asked, as recorded. `status` is
+    open, resolved, cancelled (the answer was to abandon it), expired, or closed (the run was ended meanwhile). `by`,
+    `face`, `at_ms`, `answered_seq` and `answer` (payload, text, decision) are of the decision; `digest` tells its
+    repetition.
+    """
+
+    id: str
+    interrupt: dict[str, Any]
+    opened_seq: int
+    opened_at_ms: int
+    status: str = "open"
+    by: Principal | None = None
+    face: str | None = None
+    at_ms: int | None = None
+    answered_seq: int | None = None
+    answer: dict[str, Any] | None = None
+    digest: str = ""
+
+    @property
+    def interrupt_id(self) -> str:
+        return str(self.interrupt["id"])
+
+    @property
+    def name(self) -> str:
+        """What its agent calls it; another interrupt of the run may have had the same name before."""
+        return str(own_metadata(self.interrupt).get("name", self.interrupt["id"]))
+
+
+def own_metadata(interrupt: dict[str, Any]) -> dict[str, Any]:
+    """What hocket has noted on an interrupt as it was asked."""
+    metadata = interrupt.get("metadata")
+    noted = metadata.get("hocket") if isinstance(metadata, dict) else None
+    return noted if isinstance(noted, dict) else {}
 
 
 @dataclass(slots=True)
@@ -76,8 +117,9 @@ def step_id(name: str, owner: str | None) -> str:
 class RunState:
     """Everything a face may show of one run. Times are milliseconds since the epoch, UTC.
 
-    `said` names the messages of this attempt, `leg_state` is the agent's state as it began, and `owners` tells by
-    bucket and id which subagent a client holds a message, call, activity or reasoning to be of.
+    `gates` are all questions asked so far, `audit` tells in plain values who asked for what and who decided, in
+    order. `said` names the messages of this attempt, `leg_state` is the agent's state as it began, and `owners` tells
+    by bucket and id which subagent a client holds a message, call, activity or reasoning to be of.
     """
 
     seq: int = 0
@@ -89,6 +131,7 @@ class RunState:
     digest: str = ""
     status: Status = Status.QUEUED
     requester: Principal | None = None
+    face: str = ""
     created_at_ms: int = 0
     started_at_ms: int | None = None
     ended_at_ms: int | None = None
@@ -106,7 +149,8 @@ class RunState:
     result: Any = None
     error: dict[str, str] | None = None
     outcome: dict[str, Any] | None = None
-    interrupts: list[dict[str, Any]] = field(default_factory=list)
+    gates: list[Gate] = field(default_factory=list)
+    audit: list[dict[str, Any]] = field(default_factory=list)
     cancelled_by: Principal | None = None
     handed_back: bool = False
     legs: list[Leg] = field(default_factory=list)
@@ -126,6 +170,16 @@ class RunState:
         return len(self.leg.attempts) if self.legs else 0
 
     @property
-    def cancelling(self) -> bool:
-        """A cancel is recorded and its end is not."""
-        return self.cancelled_by is not None and self.ended_at_ms is None
+    def closing(self) -> bool:
+        """A cancel or an expiry has ended the run, and its last event is not recorded yet."""
+        return self.terminal and self.ended_at_ms is None
+
+    @property
+    def open_gates(self) -> list[Gate]:
+        """The questions that wait for an answer, in the order in which they were asked."""
+        return [gate for gate in self.gates if gate.status == "open"]
+
+    @property
+    def interrupts(self) -> list[dict[str, Any]]:
+        """The open interrupts in AG-UI's form."""
+        return [gate.interrupt for gate in self.open_gates]

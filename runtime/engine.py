@@ -1,76 +1,48 @@
 """The single door to runs: every face asks here and nowhere else.
 
-Asks are compare-and-set appends, answers are folds of the log. Tenant and requester come from the `Principal`
-that each call is given; a run of another tenant is a run that does not exist.
+Asks are compare-and-set appends, answers are folds of the log. Tenant, requester and scopes come from the `Principal`
+that each call is given; a run of another tenant is a run that does not exist. One that is no `Caller` is hocket itself.
 """
 
 import asyncio
-import hashlib
 import time
 import uuid
-from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Literal
-from weakref import WeakValueDictionary
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import orjson
 
-from protocol.entries import ASK_CANCEL, ASK_START, Principal, ask, encode
-from protocol.errors import AgentNotFound, RunMismatch, RunNotFound, ThreadBusy, TooLarge
+from protocol import answers
+from protocol.entries import ASK_CANCEL, ASK_RESUME, ASK_START, Caller, Principal, ask, encode
+from protocol.errors import AgentNotFound, Forbidden, RunNotFound, ThreadBusy, TooLarge
 from protocol.messages import REF, resolve
-from protocol.state import RunState
+from protocol.state import RunState, Status
 from protocol.subjects import check_id, encode_token, run_subject
 
 from . import threads
-from .checkpoints import catch_up, load_state
+from .asks import Resume, Resumed, Start, Started, attached, resume_digest, start_digest
+from .checkpoints import load_state
 from .chunks import chunk
 from .follow import Follow, Tails
 from .index import Index, Query
 from .log import AGENTS, Log, WrongRevision
 from .settings import Settings
-from .settle import settle_cancel
+from .settle import settle
+from .states import States
 
-_STATES_MAX = 512
-_STATE_ENTRIES_MAX = 1_000_000
 _AGENTS_SECONDS = 1.0
 _NAMESPACE = uuid.UUID("6f1d5a52-27d1-5e0a-9a52-6b0f5cf0a1b7")
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
-    """What a face asks for. `input` holds messages, state, tools, context and forwardedProps in AG-UI's wire form.
-
-    `run_id` None gives a fresh id, or one that follows from `key`, so that a repeated key finds its own run.
-    """
-
-    agent: str
-    input: dict[str, Any]
-    thread_id: str | None = None
-    run_id: str | None = None
-    key: str | None = None
-    metadata: dict[str, Any] = field(default_factory=dict)
-    on_busy: Literal["reject", "cancel_previous"] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """`created` is False where the same request had started the run before."""
-
-    run_id: str
-    thread_id: str
-    created: bool
-
-
 class Engine:
-    """Shared by all faces of a process. Every method may raise Unavailable; the others are named."""
+    """Shared by all faces of a process. Every method may raise Unavailable, and Forbidden where the caller's credential
+    lacks the scope; the others are named."""
 
     def __init__(self, log: Log, settings: Settings, index: Index) -> None:
         self._log, self._settings, self._index = log, settings, index
         self.tails = Tails(log, settings.cache_bytes_max)
         self._histories = threads.Histories(log)
-        self._states: OrderedDict[str, tuple[RunState, int]] = OrderedDict()
-        self._folding: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._states = States(log)
         self._appended_rev = 0
         self._agents: dict[str, dict[str, Any]] = {}
         self._agents_at = 0.0
@@ -82,15 +54,19 @@ class Engine:
 
         Raises AgentNotFound, ThreadBusy, RunMismatch (the id or key belongs to another request), InvalidId, TooLarge.
         """
+        _check_scope(by, "runs:start")
         agent = await self.agent(want.agent)
         run_id = check_id(want.run_id, "The run id") if want.run_id is not None else self._fresh_id(want, by)
         run = run_subject(by.tenant, run_id)
         thread_id = check_id(want.thread_id or str(uuid.uuid4()), "The thread id")
-        digest = _digest(want)
+        digest = start_digest(want)
         known = await load_state(self._log, run)
         if known is not None:
-            return _attached(known[0], want, digest)
+            return attached(known[0], want, digest)
         head = await threads.head(self._log, by.tenant, thread_id)
+        leg_of = await self._run_of_leg(by, head, run_id)
+        if leg_of is not None:
+            return attached(leg_of, want, digest)
         previous = await self._previous(by, thread_id, head, run_id, want.on_busy or agent["on_busy"], face)
         entry = ask(
             ASK_START, by, face, _now_ms(), agent=want.agent, runId=run_id, threadId=thread_id, previous=previous,
@@ -108,7 +84,7 @@ class Engine:
             known = await load_state(self._log, run, exact=True)
             if known is None:
                 raise
-            return _attached(known[0], want, digest)
+            return attached(known[0], want, digest)
         return Started(run_id, thread_id, True)
 
     async def cancel(self, run_id: str, by: Principal, face: str, reason: str | None = None) -> RunState:
@@ -122,14 +98,15 @@ class Engine:
             last = await self._log.last(run, exact=True)
             if last is None:
                 raise RunNotFound(run_id)
+            _check_scope(by, "runs:cancel")
             # An agent at full speed appends while its last words are being folded. So they are only counted, from
             # the second try on: nothing in the flow lane ends a run.
             if not looked or last.lane != "flow":
-                state = await self.state(run_id, by, last.rev)
-                if state.terminal and not state.cancelling:
-                    return state
-                if state.cancelling:
+                state = await self._state(run_id, by, last.rev)
+                if state.closing:
                     break
+                if state.terminal:
+                    return state
                 looked = True
             seq = chunk(last).last + 1
             body = encode(seq, ask(ASK_CANCEL, by, face, _now_ms(), runId=run_id, reason=reason))
@@ -138,50 +115,56 @@ class Engine:
                 break
             except WrongRevision:
                 continue
-        await settle_cancel(self._log, run, _now_ms())
-        return await self.state(run_id, by)
+        await settle(self._log, run, _now_ms())
+        return await self._state(run_id, by)
+
+    async def resume(self, run_id: str, want: Resume, by: Principal, face: str) -> Resumed:
+        """Records answers to the run's open interrupts; a worker takes it from there once none is open any more.
+
+        Of any number of callers, on any replica, one is recorded. Raises RunNotFound, UnknownInterrupt, NotWaiting,
+        AlreadyResolved, InterruptExpired, InterruptsMissing, InvalidAnswer, TooLarge.
+        """
+        run = _run(run_id, by)
+        digest = resume_digest(want)
+        while True:
+            last = await self._log.last(run, exact=True)
+            if last is None:
+                raise RunNotFound(run_id)
+            state = await self._state(run_id, by, last.rev)
+            _check_scope(by, "runs:resume")
+            given, passed_over = want.answers, list[str]()
+            if want.lenient:
+                given, passed_over = answers.relevant(state, given)
+            repeated = answers.repeated(state, given, by, digest)
+            if repeated is not None:
+                return Resumed(state, False, repeated, passed_over)
+            recorded = answers.fit(state, given, _now_ms(), want.partial, _may(by, "runs:read"))
+            leg_id = want.leg_id or str(uuid.uuid4())
+            entry = ask(
+                ASK_RESUME, by, face, _now_ms(), agent=state.agent, runId=state.id, legId=leg_id,
+                requester=answers.requester(state), answers=recorded, digest=digest,
+                messages=await self._new_messages(state, want.messages),
+            )  # fmt: skip
+            seq = chunk(last).last + 1
+            body = encode(seq, entry)
+            if len(body) > self._log.body_bytes_max:
+                raise TooLarge(f"The answers have {len(body)} bytes; the log takes {self._log.body_bytes_max}.")
+            try:
+                self._wrote(rev := await self._log.append(run, "ask", body, last.rev))
+            except WrongRevision:
+                continue
+            return Resumed(await self._state(run_id, by, rev), True, seq, passed_over)
 
     # ── answers ───────────────────────────────────────────────────────────────────────────────────────────────
 
     async def state(self, run_id: str, by: Principal, at_least_rev: int = 0) -> RunState:
         """The run as the log has it now. Raises RunNotFound. The state is shared: read it, and before you wait."""
-        run = _run(run_id, by)
-        lock = self._folding.get(run)
-        if lock is None:
-            lock = self._folding[run] = asyncio.Lock()
-        async with lock:
-            try:
-                return (await self._fresh(run, at_least_rev))[0]
-            except RunNotFound:
-                raise RunNotFound(run_id) from None
-
-    async def _fresh(self, run: str, at_least_rev: int) -> tuple[RunState, int]:
-        held = self._states.get(run)
-        if held is not None and held[0].ended_at_ms is not None:
-            self._states.move_to_end(run)
-            return held
-        if held is None:
-            loaded = await load_state(self._log, run, exact=at_least_rev > 0)
-            if loaded is None:
-                raise RunNotFound(run)
-        else:
-            last = await self._log.last(run)
-            if last is None:
-                raise RunNotFound(run)
-            up_to = max(last.rev, at_least_rev)
-            loaded = held if up_to == held[1] else await catch_up(self._log, run, held[0], held[1], up_to)
-        if loaded[0].ended_at_ms is not None:  # who has been told of an end must find it in the next list
-            self._appended_rev = max(self._appended_rev, loaded[1])
-        self._states[run] = loaded
-        self._states.move_to_end(run)
-        while len(self._states) > 1 and (
-            len(self._states) > _STATES_MAX or sum(state.seq for state, _ in self._states.values()) > _STATE_ENTRIES_MAX
-        ):
-            self._states.popitem(last=False)
-        return loaded
+        _check_scope(by, "runs:read")
+        return await self._state(run_id, by, at_least_rev)
 
     async def follow(self, run_id: str, by: Principal, after_seq: int = 0) -> Follow:
         """A cursor on the run's entries after `after_seq`. Raises RunNotFound. Close it."""
+        _check_scope(by, "runs:read")
         try:
             return await self.tails.follow(_run(run_id, by), after_seq)
         except RunNotFound:
@@ -218,6 +201,7 @@ class Engine:
 
     async def thread_messages(self, thread_id: str, by: Principal) -> list[dict[str, Any]] | None:
         """The whole history of a thread, None if there is no such thread."""
+        _check_scope(by, "runs:read", everywhere=True)
         head = await threads.head(self._log, by.tenant, check_id(thread_id, "The thread id"))
         return await self._histories.after(by.tenant, head.run_id) if head is not None else None
 
@@ -231,10 +215,11 @@ class Engine:
         except RunNotFound:
             return None
 
-    async def list(self, query: Query) -> list[RunState]:
-        """Runs by the index, newest first, each as of its last change of status."""
+    async def list(self, query: Query, by: Principal) -> list[RunState]:
+        """Runs of the caller's tenant by the index, newest first, each as of its last change of status."""
+        _check_scope(by, "runs:read", everywhere=True)
         await self._index.caught_up(self._appended_rev)
-        return self._index.find(query)
+        return self._index.find(by.tenant, query)
 
     async def agents(self) -> dict[str, dict[str, Any]]:
         """What workers have announced: options by agent name."""
@@ -262,6 +247,34 @@ class Engine:
 
     # ── inside ────────────────────────────────────────────────────────────────────────────────────────────────
 
+    async def _state(self, run_id: str, by: Principal, at_least_rev: int = 0) -> RunState:
+        """For the engine itself, whatever the caller may read."""
+        try:
+            state, rev = await self._states.get(_run(run_id, by), at_least_rev)
+        except RunNotFound:
+            raise RunNotFound(run_id) from None
+        if state.ended_at_ms is not None:  # who has been told of an end must find it in the next list
+            self._wrote(rev)
+        return state
+
+    async def _run_of_leg(self, by: Principal, head: threads.Head | None, leg_id: str) -> RunState | None:
+        """The thread's latest run if one of its legs has that id: an AG-UI client knows a leg as a run of its own."""
+        if head is None or head.run_id == leg_id:
+            return None
+        try:
+            state = await self._state(head.run_id, by)
+        except RunNotFound:
+            return None
+        return state if any(leg.run_id == leg_id for leg in state.legs) else None
+
+    async def _new_messages(self, state: RunState, sent: Sequence[threads.Wire]) -> Sequence[threads.Wire]:
+        """What a client has sent with its answers and the thread does not hold yet."""
+        if not sent:
+            return []
+        known = {message["id"] for message in await self._histories.after(state.tenant, state.previous)}
+        own = [message for message in sent if message.get("id") not in known]
+        return [message for message in own if state.messages.get(str(message.get("id"))) is None]
+
     def _fresh_id(self, want: Start, by: Principal) -> str:
         if want.key is None:
             return str(uuid.uuid4())
@@ -279,7 +292,7 @@ class Engine:
         if head.run_id == run_id:  # the same start, sent twice
             return head.previous
         try:
-            state = await self.state(head.run_id, by)
+            state = await self._state(head.run_id, by)
         except RunNotFound:
             if head.fresh(_now_ms(), self._settings.append_timeout_s):
                 raise ThreadBusy(thread_id, head.run_id) from None
@@ -287,7 +300,7 @@ class Engine:
         if state.ended_at_ms is None and on_busy == "cancel_previous":
             state = await self.cancel(head.run_id, by, face, "another run was started on the thread")
         if state.ended_at_ms is None:
-            raise ThreadBusy(thread_id, head.run_id)
+            raise ThreadBusy(thread_id, head.run_id, state.status is Status.WAITING)
         return head.run_id
 
     async def _own_input(self, given: dict[str, Any], tenant: str, previous: str | None) -> dict[str, Any]:
@@ -316,23 +329,24 @@ class Engine:
         return {**given, "messages": own, "state": state}
 
 
+def _may(by: Principal, scope: str) -> bool:
+    return not isinstance(by, Caller) or by.may(scope)
+
+
+def _check_scope(by: Principal, scope: str, everywhere: bool = False) -> None:
+    """Raises Forbidden. `everywhere` is for what one run's own token does not allow."""
+    if not _may(by, scope):
+        raise Forbidden(scope)
+    if everywhere and isinstance(by, Caller) and by.run is not None:
+        raise Forbidden(f"{scope} for more than one run")
+
+
 def _run(run_id: str, by: Principal) -> str:
-    """Where the run lives. Raises InvalidId: an id too long for the log must not reach it."""
+    """Where the run lives. Raises InvalidId, for an id too long for the log must not reach it, and RunNotFound for one
+    that is not the caller's own."""
+    if isinstance(by, Caller) and by.run is not None and by.run != run_id:
+        raise RunNotFound(run_id)
     return run_subject(by.tenant, check_id(run_id, "The run id"))
-
-
-def _attached(state: RunState, want: Start, digest: str) -> Started:
-    """The answer to a repeated start. Raises RunMismatch if it is another request under the same id or key."""
-    other_thread = want.thread_id is not None and want.thread_id != state.thread_id
-    if other_thread or want.agent != state.agent or (want.key is not None and digest != state.digest):
-        what = "idempotency key" if want.key is not None else "run id"
-        raise RunMismatch(f"The {what} belongs to another request, with agent {state.agent!r}.")
-    return Started(state.id, state.thread_id, False)
-
-
-def _digest(want: Start) -> str:
-    told = [want.agent, want.thread_id, want.run_id, want.input, want.metadata]
-    return hashlib.sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
 
 
 def _now_ms() -> int:

@@ -1,5 +1,7 @@
 """One leg of one run: load, claim, call the agent, check order, append, settle.
 
+The ask that opens a leg is its only ticket: an ask that comes again after the run has gone on to another leg is over.
+
 claim ──> speak ──┬─ agent ends / yields the end ──> close, RUN_FINISHED or RUN_ERROR ──> DONE
   │               ├─ agent raises, breaks a rule, takes too long ──> close, RUN_ERROR ──> DONE
   │               ├─ an append fails: the run was cancelled ──> settle ──> DONE
@@ -27,11 +29,12 @@ from protocol.state import RunState, Status
 
 from .agents.contract import Agent, Cancelled, Run
 from .checkpoints import Checkpointer, load_state
+from .expiry import plan_expiry
 from .gather import Gather
-from .intake import error, own_copy, own_end, run_input
+from .intake import decisions, error, own_copy, own_end, run_input
 from .log import Log, WrongRevision
 from .settings import Settings
-from .settle import settle_cancel, started
+from .settle import settle, started
 from .takeover import attempts_allowed, lost, takeover
 from .threads import Histories
 from .writer import Writer
@@ -72,13 +75,14 @@ class Workshop:
 
 
 class Execution:
-    """Executes the latest leg of `run` once; `execute` never raises but for a cancel of its own task.
+    """Executes the leg of `run` that the ask `asked_seq` has opened, once; `execute` raises nothing but for a
+    cancel of its own task.
 
     `stop` hands the leg back at once; `cancel` tells that somebody has cancelled the run.
     """
 
-    def __init__(self, shop: Workshop, run: str, agent: Agent) -> None:
-        self._shop, self._run, self._agent = shop, run, agent
+    def __init__(self, shop: Workshop, run: str, agent: Agent, asked_seq: int) -> None:
+        self._shop, self._run, self._agent, self._asked_seq = shop, run, agent, asked_seq
         self._cancelled = Cancelled()
         self._stopping = self._late = self._hushed = False
         self._speaking: asyncio.Task[Event] | None = None
@@ -136,10 +140,12 @@ class Execution:
         if loaded is None:
             return Outcome.DONE
         self._state, rev = loaded
-        if self._state.cancelling:
-            await settle_cancel(self._shop.log, self._run, now_ms())
+        if self._state.closing:
+            await settle(self._shop.log, self._run, now_ms())
             return Outcome.DONE
-        if self._state.terminal or self._state.status is Status.WAITING:
+        if self._state.status is Status.WAITING:  # its worker may have died before the clock was set
+            await plan_expiry(self._shop.log, self._run, self._state)
+        if self._state.status not in (Status.QUEUED, Status.RUNNING) or self._state.leg.asked_seq != self._asked_seq:
             return Outcome.DONE
         settings = self._shop.settings
         self._writer = Writer(
@@ -175,6 +181,7 @@ class Execution:
         if end is not None:
             self._end_leg(end)
             await self._writer.flush()
+            await plan_expiry(self._shop.log, self._run, self._state)
             return Outcome.DONE
         return await (self._outpaced() if self._cancelled else self._hand_back())
 
@@ -216,7 +223,8 @@ class Execution:
         end: Event | None = None
         items = 0
         try:
-            run = Run(run_input(self._state, history), self._state.attempt, self._cancelled, new_id)
+            given = run_input(self._state, history)
+            run = Run(given, self._state.attempt, self._cancelled, new_id, decisions(self._state))
             speech = Speech(self._state, new_id)
             async with contextlib.aclosing(self._agent.run(run)) as said:
                 async for item in said:
@@ -268,7 +276,8 @@ class Execution:
             if kind == "RUN_STARTED":
                 continue
             if kind in ("RUN_FINISHED", "RUN_ERROR"):
-                return own_end(event, self._state)
+                interrupt_seconds = self._shop.settings.interrupt_seconds
+                return own_end(event, self._state, self._agent.options, interrupt_seconds, at_ms)
             check(self._state, event)
             self._record(own_copy(event, at_ms))
         return None
@@ -306,7 +315,7 @@ class Execution:
         """The run has moved on without this leg: settled here if it was cancelled, else another worker's."""
         self._cancelled.set()
         try:
-            state = await settle_cancel(self._shop.log, self._run, now_ms())
+            state = await settle(self._shop.log, self._run, now_ms())
         except Unavailable:
             return Outcome.LATER
         over = state is None or state.terminal

@@ -10,6 +10,7 @@ import secrets
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from protocol.checkpoint import dump, load
 from protocol.entries import ASK_START, Entry, decode
@@ -40,7 +41,6 @@ create index if not exists by_thread on runs (tenant, thread_id, created_at_ms d
 class Query:
     """Which runs: every field that is not None must match. `before` is the (created_at_ms, id) of a row."""
 
-    tenant: str
     agent: str | None = None
     statuses: tuple[str, ...] = ()
     thread_id: str | None = None
@@ -100,9 +100,9 @@ class Index:
         finally:
             self._awaited -= 1
 
-    def find(self, query: Query) -> list[RunState]:
-        """The newest runs first, at most `query.limit`, as of their last change of status; without messages."""
-        clauses, values = ["tenant = ?"], [query.tenant]
+    def find(self, tenant: str, query: Query) -> list[RunState]:
+        """Its newest runs first, at most `query.limit`, as of their last change of status, without messages."""
+        clauses, values = ["tenant = ?"], [tenant]
         for column, wanted in (("agent = ?", query.agent), ("thread_id = ?", query.thread_id),
                                ("created_at_ms > ?", query.created_after_ms),
                                ("created_at_ms < ?", query.created_before_ms)):  # fmt: skip
@@ -228,8 +228,12 @@ def _row(key: tuple[str, str], held: tuple[RunState, int]) -> tuple[object, ...]
 
 
 def _slim(event: dict[str, object]) -> dict[str, object]:
-    """A start ask without what was sent with it: a list shows no messages and no state."""
-    return {**event, "input": {}} if event["type"] == ASK_START else event
+    """An ask without what was sent with it: a list shows no messages, no state and no answers."""
+    slim = {**event, "input": {}} if event["type"] == ASK_START else event
+    if "answers" in slim:
+        answers = cast(list[dict[str, object]], slim["answers"])
+        slim = slim | {"answers": [one | {"payload": None, "text": None} for one in answers], "messages": []}
+    return slim
 
 
 def _open(path: Path | None, created: str, last_rev: int) -> sqlite3.Connection:

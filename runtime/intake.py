@@ -5,6 +5,7 @@ attached client; so an event that the fold keeps is copied and checked against t
 Text and argument deltas, which are most of what is said, need neither.
 """
 
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -14,8 +15,11 @@ from pydantic import BaseModel, ValidationError
 
 from protocol.errors import IllegalEvent
 from protocol.events import KNOWN, PROTOCOL_VERSION
+from protocol.interrupts import asked
 from protocol.run import ABANDONED
-from protocol.state import RunState
+from protocol.state import Gate, RunState
+
+from .agents.contract import Decision, Options
 
 Event = dict[str, Any]
 
@@ -38,11 +42,31 @@ def run_input(state: RunState, history: list[Event]) -> RunAgentInput:
     messages = [message for message in history if message.get("role") != "activity" and not _abandoned(message)]
     whole = {"tools": [], "context": [], "forwardedProps": {}, "protocolVersion": PROTOCOL_VERSION, **state.input}
     whole |= {"threadId": state.thread_id, "runId": state.leg.run_id, "messages": messages, "state": state.state}
+    if state.gates:
+        whole["resume"] = [_resume(gate) for gate in state.gates if gate.opened_seq == state.gates[-1].opened_seq]
     try:
         # through bytes: the agent may change what it is given, and the fold's own state must not feel it
         return RunAgentInput.model_validate(orjson.loads(orjson.dumps(whole)))
     except ValidationError as bad:
         raise IllegalEvent("run-input", f"The run's input cannot be given to an agent: {_first(bad)}") from None
+
+
+def _resume(gate: Gate) -> Event:
+    """AG-UI's own form of an answer, which knows nothing of time."""
+    answer = gate.answer or {}
+    told: Event = {"interruptId": gate.name, "status": "cancelled" if gate.status == "cancelled" else "resolved"}
+    return told | ({"payload": answer["payload"]} if "payload" in answer else {})
+
+
+def decisions(state: RunState) -> dict[str, Decision]:
+    """Every answer of the run so far, by the interrupt's id and by its name; of two with one name the later one."""
+    told: dict[str, Decision] = {}
+    for gate in state.gates:
+        if gate.answer is not None and gate.by is not None:
+            payload = gate.answer.get("payload")
+            text = gate.answer.get("text", payload if isinstance(payload, str) else orjson.dumps(payload).decode())
+            told[gate.interrupt_id] = told[gate.name] = Decision(gate.status, payload, text, gate.by, gate.at_ms or 0)
+    return told
 
 
 def _abandoned(message: Event) -> bool:
@@ -63,8 +87,11 @@ def own_copy(event: Event, at_ms: int) -> Event:
     return copy
 
 
-def own_end(event: Event, state: RunState) -> Event:
-    """The agent's RUN_FINISHED or RUN_ERROR, as far as it is the agent's to say. Raises IllegalEvent."""
+def own_end(event: Event, state: RunState, options: Options, interrupt_seconds: float | None, at_ms: int) -> Event:
+    """The agent's RUN_FINISHED or RUN_ERROR, as far as it is the agent's to say. Raises IllegalEvent.
+
+    An interrupt without an end expires after what its agent declares, else after `interrupt_seconds`, else never.
+    """
     end = {key: value for key, value in _copied(event).items() if value is not None and key != "timestamp"}
     if end["type"] == "RUN_ERROR":
         end.setdefault("code", "AGENT_ERROR")
@@ -73,11 +100,32 @@ def own_end(event: Event, state: RunState) -> Event:
     outcome = end.get("outcome")
     if outcome is not None and (not isinstance(outcome, dict) or outcome.get("type") not in _OUTCOMES):
         raise IllegalEvent("outcome", f"RUN_FINISHED has an outcome that is none of {', '.join(_OUTCOMES)}")
-    if outcome is not None and outcome["type"] == "interrupt" and not outcome.get("interrupts"):
-        raise IllegalEvent("outcome", "RUN_FINISHED with outcome interrupt needs at least one interrupt")
+    if outcome is not None and outcome["type"] == "interrupt":
+        told = [_timed(interrupt, at_ms) for interrupt in outcome.get("interrupts") or ()]
+        seconds = options.interrupt_seconds or interrupt_seconds
+        expires_at = _instant(at_ms, seconds) if seconds else None
+        questions = asked(state, told, expires_at, options.on_expiry, options.default)
+        end["outcome"] = {"type": "interrupt", "interrupts": questions}
     end |= {"threadId": state.thread_id, "runId": state.leg.run_id}
     _validate(models.RunFinishedEvent, end)
     return end
+
+
+def _timed(interrupt: Any, at_ms: int) -> Any:
+    """With the instant at which it expires, where its metadata only tells how long it may stay open."""
+    metadata = interrupt.get("metadata") if isinstance(interrupt, dict) else None
+    seconds = metadata.get("expires_in_s") if isinstance(metadata, dict) else None
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or "expiresAt" in interrupt:
+        return interrupt
+    return {**interrupt, "expiresAt": _instant(at_ms, min(max(seconds, 0), _EXPIRES_SECONDS_MAX))}
+
+
+def _instant(at_ms: int, seconds: float) -> str:
+    at = datetime.fromtimestamp((at_ms + int(seconds * 1000)) / 1000, UTC)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+_EXPIRES_SECONDS_MAX = 10 * 366 * 86_400.0
 
 
 def _copied(event: Event) -> Event:

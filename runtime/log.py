@@ -1,6 +1,7 @@
 """The log on JetStream: compare-and-set append, ordered reading, the live copy, and small keyed values.
 
-One stream `RUNS` holds `run.<tenant>.<run>.<lane>`; JetStream republishes what it has committed to `live.>`.
+One stream `RUNS` holds `run.<tenant>.<run>.<lane>`; JetStream republishes what it has committed to `live.>`. Another,
+`CLOCK`, holds what is planned for an instant, until then, and what is due, until somebody has dealt with it.
 """
 
 import asyncio
@@ -22,14 +23,18 @@ from .requests import Answer, Requests, header, status
 logger = logging.getLogger("hocket.log")
 
 STREAM = "RUNS"
+CLOCK = "CLOCK"
 CHECKPOINTS = "CHECKPOINTS"
 THREADS = "THREADS"
 AGENTS = "AGENTS"
+KEYS = "KEYS"
 
 _OVERHEAD_BYTES = 1024
 _READ_MESSAGES = 256
 _READ_BYTES = 2 << 20
 _WRONG_SEQUENCE = 10071
+_IN_USE = 10058
+_SCHEDULE = b"NATS/1.0\r\nNats-Schedule: @at %b\r\nNats-Schedule-Target: clock.due.%b\r\n\r\n"
 _EXPECTED = (
     b"NATS/1.0\r\nNats-Expected-Last-Subject-Sequence: %d\r\nNats-Expected-Last-Subject-Sequence-Subject: %b\r\n\r\n"
 )
@@ -288,6 +293,17 @@ class Log:
                 return {}
             raise Unavailable(f"The bucket {bucket} cannot be read.") from bad
 
+    # ── the clock: JetStream's scheduled messages ────────────────────────────────────────────────────────────────
+
+    async def plan(self, key: str, body: bytes, at: str) -> None:
+        """Makes `body` due under `clock.due.<key>` at the instant `at` (RFC 3339, UTC); one that has passed is due at
+        once. What was planned under the key before is replaced. Raises Unavailable, and then it may be planned or not.
+        """
+        headers = _SCHEDULE % (at.encode(), key.encode())
+        answer = orjson.loads((await self._requests.ask(f"clock.plan.{key}", body, headers))[1])
+        if "error" in answer:
+            raise Unavailable(f"The log plans nothing: {answer['error'].get('description', '')}")
+
     # ── requests ──────────────────────────────────────────────────────────────────────────────────────────────
 
     async def request(self, subject: str, body: bytes) -> bytes:
@@ -330,12 +346,30 @@ class Log:
             info = await jetstream.stream_info(STREAM)
         except NotFoundError:
             info = await jetstream.add_stream(config)
+        await self._create_clock(replicas)
         self._replicated = (info.config.num_replicas or 1) > 1
-        for bucket in (CHECKPOINTS, THREADS, AGENTS):
+        for bucket in (CHECKPOINTS, THREADS, AGENTS, KEYS):
             try:
                 await jetstream.stream_info(f"KV_{bucket}")
             except NotFoundError:
                 await jetstream.create_key_value(KeyValueConfig(bucket=bucket, direct=True, replicas=replicas))
+
+    async def _create_clock(self, replicas: int) -> None:
+        """Of what is due a message stays until its consumer has dealt with it, so that no downtime loses one.
+        nats-py's own form of the request does not know the flag for schedules."""
+        config = {
+            "name": CLOCK,
+            "subjects": ["clock.>"],
+            "storage": "file",
+            "retention": "workqueue",
+            "num_replicas": replicas,
+            "allow_msg_schedules": True,
+        }
+        answer = orjson.loads(await self.request(f"$JS.API.STREAM.CREATE.{CLOCK}", orjson.dumps(config)))
+        if answer.get("error", {}).get("err_code", _IN_USE) != _IN_USE:
+            raise Refused(
+                f"NATS cannot hold the clock: {answer['error'].get('description')}. hocket needs 2.14 or newer."
+            )
 
 
 def _expect(rev: int, scope: str) -> bytes:

@@ -47,7 +47,7 @@ class Delivery:
         await self.log.publish(self.reply, b"+WPI")
 
 
-async def ensure_consumer(log: Log, name: str, subjects: list[str], ack_wait_s: float) -> None:
+async def ensure_consumer(log: Log, name: str, subjects: list[str], ack_wait_s: float, stream: str = STREAM) -> None:
     """Creates the shared durable consumer, or gives it the present settings."""
     config = {
         "durable_name": name,
@@ -59,10 +59,10 @@ async def ensure_consumer(log: Log, name: str, subjects: list[str], ack_wait_s: 
         "max_ack_pending": 100_000,
         "max_deliver": -1,
     }
-    await _create(log, f"$JS.API.CONSUMER.CREATE.{STREAM}.{name}", config)
+    await _create(log, stream, config)
 
 
-async def create_reader(log: Log, name: str, subjects: list[str], from_rev: int) -> int:
+async def create_reader(log: Log, name: str, subjects: list[str], from_rev: int, stream: str = STREAM) -> int:
     """Creates a consumer of this process alone, which reads from `from_rev` on and acknowledges nothing;
     returns how many messages wait for it."""
     config = {
@@ -75,11 +75,12 @@ async def create_reader(log: Log, name: str, subjects: list[str], from_rev: int)
         "mem_storage": True,
         "num_replicas": 1,
     }
-    return await _create(log, f"$JS.API.CONSUMER.CREATE.{STREAM}.{name}", config)
+    return await _create(log, stream, config)
 
 
-async def _create(log: Log, subject: str, config: dict[str, object]) -> int:
-    answer = orjson.loads(await log.request(subject, orjson.dumps({"stream_name": STREAM, "config": config})))
+async def _create(log: Log, stream: str, config: dict[str, object]) -> int:
+    want = orjson.dumps({"stream_name": stream, "config": config})
+    answer = orjson.loads(await log.request(f"$JS.API.CONSUMER.CREATE.{stream}.{config['name']}", want))
     if "error" in answer:
         raise Refused(f"The log's consumer {config['name']} cannot be made: {answer['error'].get('description')}.")
     return int(answer.get("num_pending", 0))
@@ -100,9 +101,10 @@ class Pull:
         take: Callable[[Delivery], None],
         on_gone: Callable[[], None] | None = None,
         hand_back: bool = True,
+        stream: str = STREAM,
     ) -> None:
         self._log, self._take, self._room = log, take, room
-        self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{STREAM}.{consumer}"
+        self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self._on_gone, self._hand_back = on_gone, hand_back
         self._returns: set[asyncio.Task[None]] = set()
         self._asked = 0

@@ -33,6 +33,9 @@ class Settings(BaseModel):
         3, ge=1, description="Workers that may have a go at one leg, unless the agent says otherwise."
     )
     run_seconds_max: float = Field(86_400.0, gt=0, description="Longest that one leg may take.")
+    interrupt_seconds: float | None = Field(
+        None, gt=0, le=10 * 366 * 86_400, description="How long a question stays open, unless it says itself."
+    )
     body_bytes_max: int = Field(1 << 20, ge=1024, description="Largest request body.")
     event_bytes_max: int = Field(1_000_000, ge=1024, description="Largest single event of an agent.")
     append_timeout_s: float = Field(60.0, gt=0, description="How long a write to the log is tried while it is away.")

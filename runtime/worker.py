@@ -22,10 +22,11 @@ from protocol.subjects import encode_token, parse_subject, run_subject
 
 from .agents.contract import Agents
 from .execution import Execution, Outcome, Workshop, now_ms
+from .expiry import ExpiryClock
 from .log import AGENTS, STREAM, Log, Stored
 from .pull import Delivery, Pull, ensure_consumer
 from .settings import Settings
-from .settle import settle_cancel
+from .settle import settle
 
 logger = logging.getLogger("hocket.worker")
 
@@ -43,16 +44,21 @@ class Worker:
         self.name = name or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._log, self._agents, self._settings = log, agents, settings
         self._shop = Workshop(log, settings, self.name)
-        self._running: dict[str, tuple[Execution, Delivery]] = {}
+        self._running: dict[str, dict[int, tuple[Execution, Delivery]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._lately: set[str] = set()
         self._stopping = False
+        self._clock = ExpiryClock(log)
         self._pull: Pull
         self._beat: asyncio.Task[None]
 
     @property
     def running(self) -> int:
-        return len(self._running)
+        return len(self._legs())
+
+    def _legs(self) -> list[tuple[Execution, Delivery]]:
+        """Every leg in work. A run has at most two: one that ends, and the one that its answer has opened."""
+        return [leg for legs in self._running.values() for leg in legs.values()]
 
     async def start(self, sole: bool = False) -> None:
         """Announces the agents and begins to take asks. `sole` says that no other worker is at work on this log:
@@ -70,13 +76,15 @@ class Worker:
             self._log, CONSUMER, self._settings.concurrency, self._take, lambda: self._spawn(self._queue_again())
         )
         await self._pull.start()
+        await self._clock.start()
         self._beat = asyncio.get_running_loop().create_task(self._heartbeats())
 
     async def stop(self, seconds: float = 10.0) -> None:
         """Takes no more asks, hands the running legs back, and waits for that at most so long."""
         self._stopping = True
         await self._pull.stop()
-        for execution, _ in list(self._running.values()):
+        await self._clock.stop()
+        for execution, _ in self._legs():
             execution.stop()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=seconds)
@@ -108,12 +116,10 @@ class Worker:
     async def _answer(self, delivery: Delivery) -> None:
         tenant, run_id, _ = parse_subject(delivery.subject)
         run = run_subject(tenant, run_id)
-        event = decode(delivery.body)[0].event
-        held = self._running.get(run)
-        if event["type"] == ASK_CANCEL:
-            if held is not None:
-                held[0].cancel()
-            await settle_cancel(self._log, run, now_ms())
+        seq, event = decode(delivery.body)[0]
+        if event["type"] == ASK_CANCEL or event.get("outcome", "answer") != "answer":
+            self._cancel(run)
+            await settle(self._log, run, now_ms())
             await delivery.ack()
             return
         agent = self._agents.get(event.get("agent", ""))
@@ -121,15 +127,18 @@ class Worker:
             await delivery.nak(0.0 if self._stopping else _ELSEWHERE_SECONDS)
             return
         self._lately.add(delivery.reply)
-        if held is not None:  # the claim ran out while this worker was frozen, and nobody else took it
-            self._running[run] = held[0], delivery
+        legs = self._running.setdefault(run, {})
+        if seq in legs:  # the claim ran out while this worker was frozen, and nobody else took it
+            legs[seq] = legs[seq][0], delivery
             return
-        execution = Execution(self._shop, run, agent)
-        self._running[run] = execution, delivery
+        execution = Execution(self._shop, run, agent, seq)
+        legs[seq] = execution, delivery
         try:
             outcome = await execution.execute()
         finally:
-            _, delivery = self._running.pop(run)
+            _, delivery = legs.pop(seq)
+            if not legs:
+                self._running.pop(run, None)
         if outcome is Outcome.DONE:
             await delivery.ack()
         elif outcome is Outcome.HANDED_BACK:
@@ -142,9 +151,11 @@ class Worker:
         if not self._running or b'"type":"ask.cancel"' not in asked.body:
             return
         event = decode(asked.body)[0].event
-        held = self._running.get(run_subject(event["by"]["tenant"], event["runId"]))
-        if held is not None:
-            held[0].cancel()
+        self._cancel(run_subject(event["by"]["tenant"], event["runId"]))
+
+    def _cancel(self, run: str) -> None:
+        for execution, _ in self._running.get(run, {}).values():
+            execution.cancel()
 
     async def _heartbeats(self) -> None:
         """Keeps the claims. After a freeze longer than a claim lasts it keeps quiet: the claims are others' now."""
@@ -155,7 +166,7 @@ class Worker:
             await asyncio.sleep(self._settings.ack_wait_s / 3)
             late = loop.time() - beat_at > self._settings.ack_wait_s
             beat_at = loop.time()
-            held = {delivery.reply: delivery for _, delivery in self._running.values()}
+            held = {delivery.reply: delivery for _, delivery in self._legs()}
             stale &= held.keys()
             if late:
                 logger.warning("Worker %s was frozen for longer than its claims last", self.name)
@@ -170,7 +181,7 @@ class Worker:
 
     async def _look_all(self) -> None:
         """After a time in which this worker was not told: which of its runs have gone on without it?"""
-        for execution, _ in list(self._running.values()):
+        for execution, _ in self._legs():
             try:
                 await execution.look()
             except HocketError as away:

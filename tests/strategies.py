@@ -10,12 +10,24 @@ from typing import Any
 import orjson
 from hypothesis import strategies as st
 
-from protocol.entries import ASK_CANCEL, ASK_START, NOTE_HANDED_BACK, Entry, Principal, ask, note
+from protocol.answers import Answer, fit
+from protocol.entries import (
+    ASK_CANCEL,
+    ASK_EXPIRE,
+    ASK_RESUME,
+    ASK_START,
+    NOTE_HANDED_BACK,
+    Entry,
+    Principal,
+    ask,
+    note,
+)
 from protocol.errors import IllegalEvent
+from protocol.interrupts import asked, expired
 from protocol.order import check, closers, unanswered
 from protocol.run import fold
-from protocol.state import RunState
-from runtime.settle import started
+from protocol.state import RunState, Status
+from runtime.settle import end_of, started
 from runtime.takeover import lost, takeover
 
 Event = dict[str, Any]
@@ -113,6 +125,7 @@ SAID = st.one_of(
 """Any one event of an agent, legal or not."""
 
 _ENDS = st.sampled_from(["finish", "finish", "result", "interrupt", "error", "cancel", "lost", "open", "open"])
+_DECISIONS = st.sampled_from(["wait", "answer", "answer", "expire", "cancel", "fail"])
 _HAPPENINGS = st.sampled_from(["takeover", "shutdown"])
 
 
@@ -162,10 +175,33 @@ class Growing:
         elif how == "cancel":
             end["outcome"] = {"type": "cancelled"}
         elif how == "interrupt":
-            end["outcome"] = {"type": "interrupt", "interrupts": [{"id": "i1", "reason": "confirmation"}]}
+            questions = [{"id": "i1", "reason": "confirmation", "expiresAt": "1970-01-01T00:00:01Z"}]
+            end["outcome"] = {"type": "interrupt", "interrupts": asked(self.state, questions, None, "answer", {"a": 1})}
         elif how == "result":
             end |= {"result": {"a": 1}, "usage": [{"model": "m", "inputTokens": 3, "outputTokens": 4}]}
         self.add(end)
+
+    def decide(self, how: str) -> None:
+        """What may befall a run that waits; `on` begins its next leg, or another word of it ends the run."""
+        at_ms = 2_000 + len(self.events)
+        leg_id = f"leg{len(self.state.legs)}"
+        if how == "cancel":
+            self.add(ask(ASK_CANCEL, BY, "test", at_ms, runId=self.state.id, reason=None))
+        elif how == "answer":
+            answers = [Answer(gate.id, payload={"approved": True}) for gate in self.state.open_gates]
+            told = fit(self.state, answers, 0, False, True)
+            said = [{"id": f"u{leg_id}", "role": "user", "content": "and this"}]
+            self.add(ask(ASK_RESUME, BY, "test", at_ms, legId=leg_id, answers=told, digest="d", messages=said))
+        else:
+            over = expired(self.state, at_ms)
+            assert over is not None
+            outcome = over[0] if how == "expire" else how
+            self.add(ask(ASK_EXPIRE, BY, "clock", at_ms, legId=leg_id, answers=over[1], outcome=outcome))
+        if self.state.closing:
+            for event in [started(self.state, at_ms), *unanswered(self.state, at_ms), end_of(self.state, at_ms)]:
+                self.add(event)
+        else:
+            self.add(started(self.state, at_ms, "w9"))
 
 
 @st.composite
@@ -180,6 +216,15 @@ def runs(draw: st.DrawFn, run_id: str = "r", size_max: int = 40) -> list[Event]:
                      "timestamp": 3})  # fmt: skip
         return growing.events
     growing.add(started(growing.state, 2, "w1"))
+    _leg(draw, growing, size_max)
+    while growing.state.status is Status.WAITING and (how := draw(_DECISIONS)) != "wait":
+        growing.decide(how)
+        if not growing.state.terminal:
+            _leg(draw, growing, size_max // 2)
+    return growing.events
+
+
+def _leg(draw: st.DrawFn, growing: Growing, size_max: int) -> None:
     size = draw(st.integers(0, size_max))
     calm = draw(st.booleans())
     for event in draw(st.lists(SAID, min_size=size, max_size=size)):
@@ -190,7 +235,6 @@ def runs(draw: st.DrawFn, run_id: str = "r", size_max: int = 40) -> list[Event]:
             if opener is not None and growing.say(opener):
                 growing.say(event)
     growing.end(draw(_ENDS))
-    return growing.events
 
 
 _OPENERS = {

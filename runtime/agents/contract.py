@@ -7,7 +7,9 @@ guarantees in return:
 - what is yielded is recorded in that order, once, and streamed as it is recorded;
 - a message, step or tool call that is left open is closed, and a run that is not ended is ended;
 - an exception ends the run with RUN_ERROR, code AGENT_ERROR, and its text stays in the worker's own log;
-- a cancel raises `asyncio.CancelledError` inside it; a plain generator is closed at its next yield.
+- a cancel raises `asyncio.CancelledError` inside it; a plain generator is closed at its next yield;
+- what it asks a person (`run.interrupt`) ends its leg, nothing of hocket's or its own waits meanwhile, and it is called
+  again, from its start, with every answer of the run so far in `run.answers`.
 """
 
 import asyncio
@@ -17,7 +19,9 @@ from typing import Any, Literal, Protocol
 
 import orjson
 from ag_ui.core import RunAgentInput
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from protocol.entries import Principal
 
 
 class Cancelled:
@@ -37,13 +41,32 @@ class Cancelled:
 
 
 @dataclass(frozen=True, slots=True)
+class Decision:
+    """An answer to what the agent has asked. `status` is resolved, cancelled (the answer was to abandon it) or expired
+    (nobody answered in time, and `payload` is the declared default). `by` decided; `text` is the answer in words."""
+
+    status: str
+    payload: Any
+    text: str
+    by: Principal
+    at_ms: int
+
+    @property
+    def approved(self) -> bool:
+        """Whether the payload says `approved: true`."""
+        return isinstance(self.payload, dict) and self.payload.get("approved") is True
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
-    """What an agent is given. `attempt` counts the workers that had a go at this leg, from 1."""
+    """What an agent is given. `attempt` counts the workers that had a go at this leg, from 1; `answers` holds the
+    decisions of all legs before, each under its interrupt's id and under its name."""
 
     input: RunAgentInput
     attempt: int
     cancelled: Cancelled = field(default_factory=Cancelled)
     new_id: Callable[[], str] = field(default=lambda: "", repr=False)
+    answers: Mapping[str, Decision] = field(default_factory=dict)
 
     def tool_call(self, name: str, args: Any, result: Any = None, id: str | None = None) -> list[dict[str, Any]]:
         """A whole tool call. `args` is JSON or its text; a `result` of None leaves the call to the client."""
@@ -57,6 +80,41 @@ class Run:
             told = {"messageId": f"{call_id}-result", "toolCallId": call_id, "role": "tool", "content": _text(result)}
             said.append({"type": "TOOL_CALL_RESULT", **told})
         return said
+
+    def question(
+        self,
+        message: str | None = None,
+        *,
+        name: str | None = None,
+        id: str | None = None,
+        reason: str | None = None,
+        response_schema: dict[str, Any] | None = None,
+        tool_call_id: str | None = None,
+        expires_in_s: float | None = None,
+        expires_at: str | None = None,
+        on_expiry: Literal["answer", "cancel", "fail"] | None = None,
+        default: Any = None,
+        renderer: str | None = None,
+        values: Any = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """One question, for `interrupts`. Its answer stands in `run.answers` under `name` (or its id), however often
+        the run asks under that name. `response_schema` is JSON Schema 2020-12, `values` what a form begins with."""
+        if reason is None:
+            reason = "tool_call" if tool_call_id else "input_required" if response_schema else "confirmation"
+        own = {"name": name, "expires_in_s": expires_in_s, "on_expiry": on_expiry, "default": default}
+        noted = (metadata or {}) | _given(own | {"renderer": renderer, "values": values})
+        fresh = f"{name}-{self.new_id()[:8]}" if name else self.new_id()
+        told = {"id": id or fresh, "reason": reason, "message": message, "toolCallId": tool_call_id}
+        return _given(told | {"responseSchema": response_schema, "expiresAt": expires_at, "metadata": noted or None})
+
+    def interrupts(self, *questions: dict[str, Any]) -> dict[str, Any]:
+        """Ends the leg with several questions; the run goes on once all have their answers."""
+        return {"type": "RUN_FINISHED", "outcome": {"type": "interrupt", "interrupts": list(questions)}}
+
+    def interrupt(self, message: str | None = None, **question: Any) -> dict[str, Any]:
+        """Ends the leg with one question; takes what `question` takes."""
+        return self.interrupts(self.question(message, **question))
 
     def state(self, snapshot: Any) -> dict[str, Any]:
         """The agent's whole state."""
@@ -92,6 +150,9 @@ class Options(BaseModel):
     retry: Literal["always", "never"] = "always"
     attempts: int | None = Field(None, ge=1, le=100)
     on_busy: Literal["reject", "cancel_previous"] = "reject"
+    interrupt_seconds: float | None = Field(None, gt=0)
+    on_expiry: Literal["answer", "cancel", "fail"] = "cancel"
+    default: JsonValue = None
 
 
 class Agent(Protocol):
@@ -106,6 +167,10 @@ class Agent(Protocol):
 
 
 Agents = Mapping[str, Agent]
+
+
+def _given(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _text(value: Any) -> str:

@@ -272,6 +272,11 @@ class Client:
         if held is not None and held.get("role") != "activity":
             held["encryptedValue"] = event["encryptedValue"]
 
+    def _on_run_started(self, event: Event) -> None:
+        for message in event.get("input", {}).get("messages", ()):
+            if self._find(message["id"]) is None:
+                self.messages.append(message)
+
     def _on_run_finished(self, event: Event) -> None:
         self.pending_interrupts = event.get("outcome", {}).get("interrupts", [])
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from protocol.entries import ASK_CANCEL, NOTE_ATTEMPT, NOTE_HANDED_BACK, Entry, Principal, ask, note
+from protocol.entries import ASK_CANCEL, ASK_RESUME, NOTE_ATTEMPT, NOTE_HANDED_BACK, Entry, Principal, ask, note
 from protocol.run import fold, fold_all
 from protocol.state import Attempt, Leg, RunState, Status, Step
 from tests.strategies import Growing, entries, folded, runs
@@ -82,15 +82,19 @@ def test_an_interrupted_run_waits_until_another_leg_begins() -> None:
     waits = {"type": "interrupt", "interrupts": [{"id": "i1", "reason": "confirmation"}]}
     state = after(STARTED, FINISHED | {"outcome": waits})
     assert (state.status, state.interrupts, state.ended_at_ms) == (Status.WAITING, waits["interrupts"], None)
-    state = fold(state, Entry(4, STARTED | {"timestamp": 10}))
-    assert (state.status, state.interrupts, state.started_at_ms) == (Status.RUNNING, [], 2)
+    answers = [{"interruptId": "i1", "gate": "g-r-0", "status": "resolved", "payload": 1, "decision": "answer"}]
+    asked = ask(ASK_RESUME, BY, "rest", 9, answers=answers, legId="leg2", digest="d")
+    state = fold(state, Entry(4, asked))
+    assert (state.status, state.interrupts, state.leg.run_id, state.leg.asked_seq) == (Status.RUNNING, [], "leg2", 4)
+    state = fold(state, Entry(5, STARTED | {"timestamp": 10}))
+    assert (state.status, state.started_at_ms, state.leg.started_at_ms) == (Status.RUNNING, 2, 10)
 
 
 def test_a_cancelled_run_is_cancelling_until_its_end_is_recorded() -> None:
     state = after(STARTED, CANCEL)
-    assert (state.status, state.cancelled_by, state.cancelling) == (Status.CANCELLED, BY, True)
+    assert (state.status, state.cancelled_by, state.closing) == (Status.CANCELLED, BY, True)
     state = fold(state, Entry(4, FINISHED | {"outcome": {"type": "cancelled"}}))
-    assert (state.status, state.cancelling) == (Status.CANCELLED, False)
+    assert (state.status, state.closing) == (Status.CANCELLED, False)
 
 
 def test_a_cancel_after_the_end_changes_nothing() -> None:

@@ -10,7 +10,8 @@ from protocol.errors import Unavailable
 from protocol.state import RunState
 from protocol.subjects import run_subject
 from runtime.agents.python import PythonAgent
-from runtime.engine import Engine, Start
+from runtime.asks import Start
+from runtime.engine import Engine
 from runtime.index import Index
 from runtime.log import Log, Stored
 from runtime.nats_server import EmbeddedServer

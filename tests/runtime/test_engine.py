@@ -10,7 +10,7 @@ from protocol.entries import Principal
 from protocol.errors import AgentNotFound, InvalidId, NotFound, RunMismatch, RunNotFound, ThreadBusy, TooLarge
 from protocol.messages import REF
 from protocol.state import Status
-from runtime.engine import Start, Started
+from runtime.asks import Start, Started
 from runtime.log import Log
 from runtime.nats_server import EmbeddedServer
 from runtime.settings import Settings

@@ -325,7 +325,7 @@ async def _folded(worker: Any) -> bytes:
     held = None
     async with asyncio.timeout(5):
         while held is None or worker.running:
-            held = next((execution for execution, _ in worker._running.values()), held)
+            held = next((execution for execution, _ in worker._legs()), held)
             await asyncio.sleep(0)
     return dump(held._state)
 

@@ -26,7 +26,7 @@ async def patient(run: Any) -> Any:
 
 
 def ids(index: Index, **query: Any) -> list[str]:
-    return [state.id for state in index.find(Query("default", **query))]
+    return [state.id for state in index.find("default", Query(**query))]
 
 
 async def test_runs_are_listed_newest_first_page_by_page_and_by_what_they_are(
@@ -35,16 +35,16 @@ async def test_runs_are_listed_newest_first_page_by_page_and_by_what_they_are(
     async with open_stage(nats, settings, agent=agent, patient=patient) as engine:
         for number in range(6):
             await engine.start(want("patient" if number == 3 else "agent", f"r{number}", f"t{number % 5}"), by, "test")
-            listed = await engine.list(Query("default"))
+            listed = await engine.list(Query(), by)
             assert f"r{number}" in [state.id for state in listed]  # one's own write, at once
             if number != 3:
                 await ended(engine, by, f"r{number}")
         index = engine._index
         await eventually(lambda: len(ids(index, statuses=("completed",))) == 5)
-        everything = [(state.created_at_ms, state.id) for state in index.find(Query("default"))]
+        everything = [(state.created_at_ms, state.id) for state in index.find("default", Query())]
         assert everything == sorted(everything, reverse=True) and len(everything) == 6
         pages, before = list[tuple[int, str]](), None
-        while page := index.find(Query("default", limit=2, before=before)):
+        while page := index.find("default", Query(limit=2, before=before)):
             pages += [(state.created_at_ms, state.id) for state in page]
             before = pages[-1]
         assert pages == everything
@@ -53,9 +53,9 @@ async def test_runs_are_listed_newest_first_page_by_page_and_by_what_they_are(
         middle = everything[2][0]
         assert set(ids(index, created_after_ms=middle)) == {name for at, name in everything if at > middle}
         assert set(ids(index, created_before_ms=middle)) == {name for at, name in everything if at < middle}
-        assert index.find(Query("other")) == []
+        assert index.find("other", Query()) == []
         await engine.cancel("r3", by, "test")
-        assert [state.id for state in await engine.list(Query("default", statuses=("cancelled",)))] == ["r3"]
+        assert [state.id for state in await engine.list(Query(statuses=("cancelled",)), by)] == ["r3"]
 
 
 async def filled(nats: EmbeddedServer, settings: Settings, by: Principal) -> None:
