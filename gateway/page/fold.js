@@ -43,25 +43,24 @@ const CASES = {
     mark(view, "asked", event);
   },
   "ask.resume": (view, event) => {
-    view.decision = { ...decider(event), gates: view.gates.map((gate) => gate.id) };
-    view.gates = [];
-    view.status = "queued";
-    view.stateAtLeg = view.state;
+    decide(view, event);
+    if (!view.gates.length) goOn(view);
     mark(view, "answered", { ...event, answers: event.answers ?? [] });
   },
   "ask.cancel": (view, event) => {
-    view.decision = { ...decider(event), gates: view.gates.map((gate) => gate.id) };
-    view.gates = [];
+    decide(view, event, view.gates);
     view.status = "cancelled";
     mark(view, "cancel", event);
   },
   "ask.expire": (view, event) => {
-    view.decision = { ...decider(event), gates: view.gates.map((gate) => gate.id), expired: true };
-    view.gates = [];
+    const over = event.outcome === "cancel" || event.outcome === "fail";
+    decide(view, event, over ? view.gates : undefined);
+    if (over) view.status = event.outcome === "fail" ? "failed" : "cancelled";
+    else if (!view.gates.length) goOn(view);
     mark(view, "expired", event);
   },
   RUN_STARTED: (view, event) => {
-    if (view.status !== "cancelled") view.status = "running";
+    if (!ended(view)) view.status = "running"; // the end of a run that was cancelled may need a leg to stand in
     mark(view, view.marks.some((one) => one.what === "started") ? "went-on" : "started", event);
   },
   RUN_FINISHED: (view, event) => {
@@ -142,8 +141,17 @@ function quietly(work) {
   }
 }
 
-function decider(event) {
-  return { by: event.by ?? null, face: event.face ?? null, at: event.timestamp ?? null, kind: event.type };
+/** Closes the questions that were answered, or all of them, and keeps who did it. */
+function decide(view, event, closed) {
+  const answered = new Set((closed ?? event.answers ?? []).map((one) => one.interruptId ?? one.id));
+  view.gates = view.gates.filter((gate) => !answered.has(gate.id));
+  view.decision = { by: event.by ?? null, face: event.face ?? null, at: event.timestamp ?? null, what: event.type };
+  view.decision.statuses = [...new Set((event.answers ?? []).map((one) => one.status))];
+}
+
+function goOn(view) {
+  view.status = "running";
+  view.stateAtLeg = view.state;
 }
 
 function mark(view, what, event) {

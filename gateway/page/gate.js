@@ -28,21 +28,34 @@ export class Gate {
     setInterval(() => this.#questions.forEach((question) => question.tick()), 1000);
   }
 
-  /** Shows what is open. The same questions stay as they are, with what was typed in them. */
+  /** Shows what is open. A question that stays open stays as it is, with what was typed in it. */
   show(gates, decision) {
-    const ids = JSON.stringify(gates.map((gate) => gate.id));
+    const ids = keyOf(gates);
     if (ids === this.#ids) return;
-    const before = this.#ids;
-    this.#ids = ids;
+    const before = this.#questions.map((question) => question.id);
     const inside = this.#section.contains(document.activeElement);
-    this.#close();
-    if (gates.length) this.#open(gates);
-    else if (before !== "" && decision) this.#tellDecision(decision, inside);
+    this.#ids = ids;
+    if (gates.length && gates.every((gate) => before.includes(gate.id))) this.#keep(gates);
+    else {
+      this.#close();
+      if (gates.length) return void this.#open(gates);
+    }
+    if (before.length && decision) this.#tellDecision(decision, inside);
+  }
+
+  /** Some of several questions were answered elsewhere; the rest is still to be answered here. */
+  #keep(gates) {
+    for (const question of this.#questions) {
+      if (!gates.some((gate) => gate.id === question.id)) question.close();
+    }
+    this.#questions = this.#questions.filter((question) => gates.some((gate) => gate.id === question.id));
+    this.#shut = false;
+    this.#disable();
   }
 
   /** In the past nothing can be answered; the form stays as it is until the way back. */
   look(past, gates) {
-    const same = JSON.stringify(gates.map((gate) => gate.id)) === this.#ids;
+    const same = keyOf(gates) === this.#ids;
     this.#section.hidden = this.#questions.length === 0 || (past && !same);
     this.#section.classList.toggle("past", past);
     if (past === this.#past) return;
@@ -76,7 +89,7 @@ export class Gate {
   }
 
   #chose(question) {
-    if (this.#questions.length === 1) return void this.#submit();
+    if (!this.#send) return void this.#submit();
     const left = this.#questions.filter((one) => !one.chosen).length;
     const hint = this.#section.querySelector("#send-hint");
     hint.textContent = left ? `${left} of ${this.#questions.length} still without an answer.` : "Ready to send.";
@@ -99,8 +112,9 @@ export class Gate {
     this.#busy = true;
     this.#section.setAttribute("aria-busy", "true");
     const ids = this.#ids;
+    const inside = this.#section.contains(document.activeElement);
     try {
-      this.#heard(await this.#answers.send(answers), ids);
+      this.#heard(await this.#answers.send(answers), ids, inside);
     } catch (fault) {
       this.#page.fault(fault);
     } finally {
@@ -109,13 +123,13 @@ export class Gate {
     }
   }
 
-  #heard(answer, ids) {
+  #heard(answer, ids, inside) {
     const gone = this.#ids !== ids; // the events were faster than the answer
     switch (answer.kind) {
       case "recorded":
         this.#mine = true;
         if (!gone) this.#shutDown();
-        return this.#tell(answer.text, !gone && this.#section.contains(document.activeElement));
+        return this.#tell(answer.text, inside);
       case "over":
         if (!gone) this.#shutDown();
         this.#tell(answer.text, true);
@@ -136,10 +150,10 @@ export class Gate {
 
   #tellDecision(decision, focus) {
     if (this.#busy || this.#mine) return; // what became of this page's own answer is told by that
-    const { by, face, at, expired, kind } = decision;
-    if (expired) this.#tell("Nobody answered in time: the question has expired.", focus);
-    else if (kind === "ask.cancel") this.#tell("The run was cancelled, and the question with it.", focus);
-    else this.#tell(decided({ by, face, at, status: "resolved" }), focus);
+    const { by, face, at, what, statuses } = decision;
+    if (what === "ask.expire") this.#tell("Nobody answered in time: the question has expired.", focus);
+    else if (what === "ask.cancel") this.#tell("The run was cancelled, and the question with it.", focus);
+    else this.#tell(decided({ by, face, at, status: statuses.length === 1 ? statuses[0] : "resolved" }), focus);
   }
 
   #tell(text, focus) {
@@ -167,6 +181,8 @@ export class Gate {
     this.#section.replaceChildren();
   }
 }
+
+const keyOf = (gates) => JSON.stringify(gates.map((gate) => gate.id));
 
 /** Whoever is typing is not torn away from it. */
 function typing() {

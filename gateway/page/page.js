@@ -36,9 +36,8 @@ let shownState;
 
 function entry(seq, event) {
   const view = past.add(seq, event);
-  if (event.type.startsWith("ask.") && event.type !== "ask.start") learn();
   draw();
-  return ended(view) && event.type !== "ask.cancel";
+  return ended(view) && !event.type.startsWith("ask."); // the end that a cancel owes comes after it
 }
 
 function draw() {
@@ -116,18 +115,6 @@ function failed(fault) {
   at("trouble").textContent = signedOut ?? (known.final ? known.message : `The run cannot be shown: ${fault.message}`);
   at("trouble").hidden = false;
   at("connection").textContent = "Not connected";
-}
-
-/** Names what was decided; the page goes on without where that cannot be had. */
-async function learn() {
-  try {
-    const answer = await session.ask(`${path}/audit`);
-    if (!answer.ok) return;
-    timeline.learn((await answer.json()).audit ?? []);
-    draw();
-  } catch {
-    return;
-  }
 }
 
 /** What the events do not tell: with what the run was asked, and what came of it. */

@@ -6,20 +6,11 @@ export class Timeline {
   #list;
   #goTo;
   #drawn = [];
-  #decisions = new Map();
 
   /** `goTo(seq)` shows the run as it was at an entry. */
   constructor(list, goTo) {
     this.#list = list;
     this.#goTo = goTo;
-  }
-
-  /** What was decided, by the sequence number of the answer: the events tell who answered, the audit what. */
-  learn(audit) {
-    for (const entry of audit) {
-      if (entry.what === "answered") this.#decisions.set(entry.seq, entry.answers ?? []);
-    }
-    this.#drawn = this.#drawn.map((held) => ({ ...held, stamp: null }));
   }
 
   draw(marks) {
@@ -75,8 +66,7 @@ export class Timeline {
   }
 
   #answered(mark) {
-    const told = this.#decisions.get(mark.seq) ?? mark.answers;
-    const verbs = new Set(told.map((one) => VERBS[one.decision] ?? VERBS[one.status] ?? "answered"));
+    const verbs = new Set(mark.answers.map((one) => VERBS[one.decision] ?? VERBS[one.status] ?? "answered"));
     return verbs.size ? [...verbs].join(" and ") : "answered";
   }
 }

@@ -16,7 +16,10 @@ UNNAMED = """() => [...document.querySelectorAll("input, select, textarea, butto
   .filter((one) => one.checkVisibility())
   .filter((one) => !(one.labels?.[0]?.textContent.trim() || one.getAttribute("aria-label") || one.textContent.trim()))
   .map((one) => one.outerHTML)"""
-TWICE = """() => [...document.querySelectorAll("[id]")].map((one) => one.id).filter((id, at, all) => all.indexOf(id) !== at)"""
+TWICE = """() => [...document.querySelectorAll("[id]")].map((one) => one.id)
+  .filter((id, at, all) => all.indexOf(id) !== at)"""
+LEVELS = """() => [...document.querySelectorAll("h1, h2, h3")]
+  .filter((one) => one.checkVisibility()).map((one) => Number(one.tagName[1]))"""
 PALE = """() => {
   const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
   const light = ([r, g, b]) => [r, g, b].map((c) => c / 255)
@@ -102,9 +105,7 @@ async def test_everything_that_can_be_used_has_a_name_and_every_id_stands_once()
         assert await page.evaluate(TWICE) == []
         for landmark in ("banner", "main", "complementary", "contentinfo"):
             await expect(page.get_by_role(landmark)).to_have_count(1)  # type: ignore[arg-type]
-        levels = [int(tag[1]) for tag in await page.evaluate(
-            "[...document.querySelectorAll('h1, h2, h3')].filter((one) => one.checkVisibility()).map((one) => one.tagName)"
-        )]  # fmt: skip
+        levels = await page.evaluate(LEVELS)
         assert levels[0] == 1 and all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
 
 

@@ -78,3 +78,18 @@ async def test_a_run_that_is_not_there_looks_like_one_that_is_not_yours() -> Non
     async with open_stage(confirm=confirm) as stage:
         page = await (await stage.room.visitor()).visit("r9")
         await expect(page.get_by_role("alert")).to_have_text("There is no such run, or it is not yours to see.")
+
+
+async def test_the_token_is_renewed_before_it_runs_out_with_itself() -> None:
+    async with open_stage(keys=KEYS, confirm=confirm) as stage:
+        await stage.start("confirm")
+        visitor = await stage.room.visitor()
+        await visitor.page.clock.install()
+        page = await visitor.visit("r1")
+        await page.get_by_label("API key").fill("a-secret-key")
+        await page.get_by_role("button", name="Open the run").click()
+        await expect(page.get_by_role("button", name="Approve")).to_be_visible()
+        token = await page.evaluate("JSON.parse(sessionStorage['hocket.token.r1']).token")
+        async with page.expect_request("**/token") as renewed:
+            await page.clock.fast_forward(3_600_000)
+        assert (await renewed.value).headers["authorization"] == f"Bearer {token}"
