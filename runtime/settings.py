@@ -40,6 +40,7 @@ class Settings(BaseModel):
     event_bytes_max: int = Field(1_000_000, ge=1024, description="Largest single event of an agent.")
     append_timeout_s: float = Field(60.0, gt=0, description="How long a write to the log is tried while it is away.")
     cors_origins: str | None = Field(None, description="Web origins, by comma, whose pages may speak to the gateway.")
+    page_renderers: Path | None = Field(None, description="JavaScript module with renderers for the run page.")
     keep_alive_s: float = Field(15.0, gt=0, description="Silence after which an SSE client is sent a comment.")
     stall_s: float = Field(30.0, gt=0, description="How long an SSE client may take nothing before it is let go.")
     cache_bytes_max: int = Field(64 << 20, ge=1 << 20, description="Memory for recently streamed parts of the log.")

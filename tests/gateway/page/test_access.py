@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.gateway.page.stage import Stage, open_stage
+from tests.gateway.page.stage import OpenStage, Stage
 from tests.gateway.page.test_gates import TRIP, pay, travel
 
 pytestmark = pytest.mark.anyio
@@ -45,7 +45,7 @@ PALE = """() => {
 
 async def wide(run: Any) -> AsyncIterator[Any]:
     yield f"{LONG} https://example.org/{LONG}"
-    yield run.reasoning(LONG) if hasattr(run, "reasoning") else LONG
+    yield run.reasoning(LONG)
     yield run.tool_call(LONG, {"key": LONG}, {"key": LONG})
     yield run.state({"key": LONG})
     yield run.interrupt(LONG, name="trip", response_schema=TRIP)
@@ -68,7 +68,7 @@ async def tab_to(page: Page, name: str) -> None:
     raise AssertionError(f"Tab does not lead to {name}")
 
 
-async def test_a_form_is_filled_in_and_sent_with_the_keyboard_alone() -> None:
+async def test_a_form_is_filled_in_and_sent_with_the_keyboard_alone(open_stage: OpenStage) -> None:
     async with open_stage(travel=travel) as stage:
         page = await open_gate(stage, "travel")
         await tab_to(page, "City")
@@ -85,7 +85,7 @@ async def test_a_form_is_filled_in_and_sent_with_the_keyboard_alone() -> None:
         await expect(page.locator("#notice")).to_be_focused()
 
 
-async def test_the_slider_answers_to_the_keyboard() -> None:
+async def test_the_slider_answers_to_the_keyboard(open_stage: OpenStage) -> None:
     async with open_stage(travel=travel) as stage:
         page = await open_gate(stage, "travel")
         slider = page.get_by_role("slider", name="Replay")
@@ -96,7 +96,7 @@ async def test_the_slider_answers_to_the_keyboard() -> None:
         await expect(page.get_by_role("button", name="Back to live")).to_be_hidden()
 
 
-async def test_everything_that_can_be_used_has_a_name_and_every_id_stands_once() -> None:
+async def test_everything_that_can_be_used_has_a_name_and_every_id_stands_once(open_stage: OpenStage) -> None:
     async with open_stage(travel=travel) as stage:
         page = await open_gate(stage, "travel")
         await page.get_by_role("button", name="Add entry").click()
@@ -110,7 +110,7 @@ async def test_everything_that_can_be_used_has_a_name_and_every_id_stands_once()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_all_text_stands_out_from_its_ground(scheme: str) -> None:
+async def test_all_text_stands_out_from_its_ground(scheme: str, open_stage: OpenStage) -> None:
     async with open_stage(pay=pay) as stage:
         page = await open_gate(stage, "pay", color_scheme=scheme)
         await page.get_by_role("button", name="Approve").click()
@@ -119,7 +119,7 @@ async def test_all_text_stands_out_from_its_ground(scheme: str) -> None:
 
 
 @pytest.mark.parametrize("width", [320, 390])
-async def test_nothing_is_wider_than_a_phone(width: int) -> None:
+async def test_nothing_is_wider_than_a_phone(width: int, open_stage: OpenStage) -> None:
     async with open_stage(wide=wide) as stage:
         page = await open_gate(stage, "wide", viewport={"width": width, "height": 640})
         for summary in await page.locator("#transcript summary").all():

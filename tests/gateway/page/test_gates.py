@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.async_api import expect
 
-from tests.gateway.page.stage import open_stage
+from tests.gateway.page.stage import OpenStage
 
 pytestmark = pytest.mark.anyio
 
@@ -68,7 +68,7 @@ async def several(run: Any) -> AsyncIterator[Any]:
     yield f"told {run.answers['one'].approved} {run.answers['two'].payload}"
 
 
-async def test_approving_lets_the_run_go_on_and_stands_in_the_timeline() -> None:
+async def test_approving_lets_the_run_go_on_and_stands_in_the_timeline(open_stage: OpenStage) -> None:
     async with open_stage(confirm=confirm) as stage:
         await stage.start("confirm")
         page = await (await stage.room.visitor()).visit("r1")
@@ -81,7 +81,7 @@ async def test_approving_lets_the_run_go_on_and_stands_in_the_timeline() -> None
         await expect(page.locator('#timeline [data-what="waits"]')).to_contain_text("Shall I pay?")
 
 
-async def test_rejecting_tells_the_agent_so() -> None:
+async def test_rejecting_tells_the_agent_so(open_stage: OpenStage) -> None:
     async with open_stage(confirm=confirm) as stage:
         await stage.start("confirm")
         page = await (await stage.room.visitor()).visit("r1")
@@ -90,7 +90,7 @@ async def test_rejecting_tells_the_agent_so() -> None:
         await expect(page.locator('#timeline [data-what="answered"]')).to_contain_text("rejected")
 
 
-async def test_a_question_can_be_cancelled_instead_of_answered() -> None:
+async def test_a_question_can_be_cancelled_instead_of_answered(open_stage: OpenStage) -> None:
     async def ask(run: Any) -> AsyncIterator[Any]:
         if "pay" not in run.answers:
             yield run.interrupt("Shall I pay?", name="pay")
@@ -104,7 +104,7 @@ async def test_a_question_can_be_cancelled_instead_of_answered() -> None:
         await expect(page.locator("#transcript")).to_contain_text("status cancelled")
 
 
-async def test_a_form_is_made_from_the_schema_and_what_is_left_empty_is_not_sent() -> None:
+async def test_a_form_is_made_from_the_schema_and_what_is_left_empty_is_not_sent(open_stage: OpenStage) -> None:
     async with open_stage(travel=travel) as stage:
         await stage.start("travel")
         page = await (await stage.room.visitor()).visit("r1")
@@ -121,7 +121,7 @@ async def test_a_form_is_made_from_the_schema_and_what_is_left_empty_is_not_sent
         await expect(page.locator("#transcript")).to_contain_text(f"told {sorted(told)}")
 
 
-async def test_the_gate_prefills_the_form_and_a_refusal_keeps_what_was_typed() -> None:
+async def test_the_gate_prefills_the_form_and_a_refusal_keeps_what_was_typed(open_stage: OpenStage) -> None:
     async with open_stage(pay=pay) as stage:
         await stage.start("pay")
         page = await (await stage.room.visitor()).visit("r1")
@@ -145,7 +145,7 @@ async def test_the_gate_prefills_the_form_and_a_refusal_keeps_what_was_typed() -
         await expect(page.locator("#transcript")).to_contain_text("90")
 
 
-async def test_a_required_field_that_is_left_empty_is_named() -> None:
+async def test_a_required_field_that_is_left_empty_is_named(open_stage: OpenStage) -> None:
     async with open_stage(travel=travel) as stage:
         await stage.start("travel")
         page = await (await stage.room.visitor()).visit("r1")
@@ -157,7 +157,7 @@ async def test_a_required_field_that_is_left_empty_is_named() -> None:
         await expect(page.get_by_label("City")).to_have_value("Oslo")
 
 
-async def test_a_double_click_answers_once() -> None:
+async def test_a_double_click_answers_once(open_stage: OpenStage) -> None:
     async with open_stage(confirm=confirm) as stage:
         await stage.start("confirm")
         visitor = await stage.room.visitor()
@@ -168,7 +168,7 @@ async def test_a_double_click_answers_once() -> None:
         await expect(page.locator("#notice")).to_have_text("Your answer is recorded.")
 
 
-async def test_of_two_tabs_one_decides_and_the_other_is_told_who() -> None:
+async def test_of_two_tabs_one_decides_and_the_other_is_told_who(open_stage: OpenStage) -> None:
     async with open_stage(pay=pay) as stage:
         await stage.start("pay")
         first = await stage.room.visitor()
@@ -184,7 +184,7 @@ async def test_of_two_tabs_one_decides_and_the_other_is_told_who() -> None:
         assert second.posts("/resume") == []
 
 
-async def test_a_stale_tab_is_told_who_decided_when_it_answers() -> None:
+async def test_a_stale_tab_is_told_who_decided_when_it_answers(open_stage: OpenStage) -> None:
     async with open_stage(confirm=confirm) as stage:
         await stage.start("confirm")
         first = await stage.room.visitor()
@@ -204,7 +204,7 @@ async def test_a_stale_tab_is_told_who_decided_when_it_answers() -> None:
         await expect(other.locator("#transcript")).to_contain_text("approved")
 
 
-async def test_several_questions_are_answered_in_one_call() -> None:
+async def test_several_questions_are_answered_in_one_call(open_stage: OpenStage) -> None:
     async with open_stage(several=several) as stage:
         await stage.start("several")
         visitor = await stage.room.visitor()
@@ -226,7 +226,7 @@ async def test_several_questions_are_answered_in_one_call() -> None:
         assert len(visitor.posts("/resume")) == 2
 
 
-async def test_a_question_counts_down_and_is_closed_when_its_time_is_over() -> None:
+async def test_a_question_counts_down_and_is_closed_when_its_time_is_over(open_stage: OpenStage) -> None:
     async def ask(run: Any) -> AsyncIterator[Any]:
         yield run.interrupt("Shall I pay?", name="pay", expires_in_s=600)
 
@@ -241,7 +241,7 @@ async def test_a_question_counts_down_and_is_closed_when_its_time_is_over() -> N
         await expect(page.get_by_role("button", name="Approve")).to_be_disabled()
 
 
-async def test_in_the_past_nothing_can_be_answered() -> None:
+async def test_in_the_past_nothing_can_be_answered(open_stage: OpenStage) -> None:
     async with open_stage(pay=pay) as stage:
         await stage.start("pay")
         page = await (await stage.room.visitor()).visit("r1")
@@ -253,7 +253,7 @@ async def test_in_the_past_nothing_can_be_answered() -> None:
         await expect(page.get_by_role("button", name="Approve")).to_be_enabled()
 
 
-async def test_a_person_who_types_is_not_torn_away_by_a_new_question() -> None:
+async def test_a_person_who_types_is_not_torn_away_by_a_new_question(open_stage: OpenStage) -> None:
     go = asyncio.Event()
 
     async def ask(run: Any) -> AsyncIterator[Any]:
@@ -273,7 +273,7 @@ async def test_a_person_who_types_is_not_torn_away_by_a_new_question() -> None:
         await expect(page.locator("#announcer")).to_have_text("The run asks you a question.")
 
 
-async def test_a_run_is_cancelled_with_a_second_press() -> None:
+async def test_a_run_is_cancelled_with_a_second_press(open_stage: OpenStage) -> None:
     async with open_stage(confirm=confirm) as stage:
         await stage.start("confirm")
         visitor = await stage.room.visitor()

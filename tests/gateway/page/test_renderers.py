@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.gateway.page.stage import open_stage
+from tests.gateway.page.stage import OpenStage
 
 pytestmark = pytest.mark.anyio
 
@@ -58,7 +58,7 @@ async def told(page: Page, text: str) -> None:
     await expect(page.locator("#transcript")).to_contain_text(f"told {text}")
 
 
-async def test_a_registered_renderer_draws_the_question_that_names_it(tmp_path: Path) -> None:
+async def test_a_registered_renderer_draws_the_question_that_names_it(tmp_path: Path, open_stage: OpenStage) -> None:
     (tmp_path / "own.js").write_text(OWN)
     agent = asking(response_schema=CITY, renderer="acme:stars")
     async with open_stage(renderers=tmp_path / "own.js", agent=agent) as stage:
@@ -69,7 +69,7 @@ async def test_a_registered_renderer_draws_the_question_that_names_it(tmp_path: 
         await told(page, "{'city': 'five stars'}")
 
 
-async def test_a_renderer_may_use_the_form_of_the_schema(tmp_path: Path) -> None:
+async def test_a_renderer_may_use_the_form_of_the_schema(tmp_path: Path, open_stage: OpenStage) -> None:
     (tmp_path / "own.js").write_text(OWN)
     agent = asking(response_schema=CITY, metadata={"xRenderer": "acme:wrapped"})
     async with open_stage(renderers=tmp_path / "own.js", agent=agent) as stage:
@@ -80,7 +80,7 @@ async def test_a_renderer_may_use_the_form_of_the_schema(tmp_path: Path) -> None
         await told(page, "{'city': 'Rome'}")
 
 
-async def test_a_renderer_that_throws_gives_way_to_the_form_with_a_note(tmp_path: Path) -> None:
+async def test_a_renderer_that_throws_gives_way_to_the_form_with_a_note(tmp_path: Path, open_stage: OpenStage) -> None:
     (tmp_path / "own.js").write_text(OWN)
     agent = asking(response_schema=CITY, renderer="acme:broken")
     async with open_stage(renderers=tmp_path / "own.js", agent=agent) as stage:
@@ -97,7 +97,7 @@ async def test_a_renderer_that_throws_gives_way_to_the_form_with_a_note(tmp_path
         visitor.complaints.clear()
 
 
-async def test_a_renderer_that_nobody_registered_is_the_form_of_the_schema() -> None:
+async def test_a_renderer_that_nobody_registered_is_the_form_of_the_schema(open_stage: OpenStage) -> None:
     async with open_stage(agent=asking(response_schema=CITY, renderer="nobody:knows")) as stage:
         await stage.start("agent")
         page = await (await stage.room.visitor()).visit("r1")
@@ -106,7 +106,7 @@ async def test_a_renderer_that_nobody_registered_is_the_form_of_the_schema() -> 
         await told(page, "{'city': 'Oslo'}")
 
 
-async def test_a_module_of_renderers_that_fails_leaves_the_page_whole(tmp_path: Path) -> None:
+async def test_a_module_of_renderers_that_fails_leaves_the_page_whole(tmp_path: Path, open_stage: OpenStage) -> None:
     (tmp_path / "own.js").write_text("this is not JavaScript")
     async with open_stage(renderers=tmp_path / "own.js", agent=asking(response_schema=CITY)) as stage:
         await stage.start("agent")
@@ -117,7 +117,7 @@ async def test_a_module_of_renderers_that_fails_leaves_the_page_whole(tmp_path: 
         visitor.complaints.clear()
 
 
-async def test_a_question_without_a_schema_is_answered_in_words() -> None:
+async def test_a_question_without_a_schema_is_answered_in_words(open_stage: OpenStage) -> None:
     async with open_stage(agent=asking(reason="input_required")) as stage:
         await stage.start("agent")
         page = await (await stage.room.visitor()).visit("r1")
@@ -136,7 +136,7 @@ async def test_a_question_without_a_schema_is_answered_in_words() -> None:
         ({"type": "array", "items": {"enum": [1, "one"]}}, "values of several types"),
     ],
 )  # fmt: skip
-async def test_a_schema_that_cannot_be_drawn_says_so_and_takes_json(schema: dict[str, Any], why: str) -> None:
+async def test_a_schema_that_cannot_be_drawn_says_so_and_takes_json(schema: dict[str, Any], why: str, open_stage: OpenStage) -> None:
     async with open_stage(agent=asking(response_schema=schema)) as stage:
         await stage.start("agent")
         visitor = await stage.room.visitor()
@@ -156,7 +156,7 @@ async def test_a_schema_that_cannot_be_drawn_says_so_and_takes_json(schema: dict
         await told(page, "[1]" if schema.get("type") == "array" else "{}")
 
 
-async def test_without_the_library_a_question_is_still_answered() -> None:
+async def test_without_the_library_a_question_is_still_answered(open_stage: OpenStage) -> None:
     async with open_stage(agent=asking(response_schema=CITY)) as stage:
         await stage.start("agent")
         page = (await stage.room.visitor()).page
@@ -168,7 +168,7 @@ async def test_without_the_library_a_question_is_still_answered() -> None:
         await told(page, "{'city': 'Oslo'}")
 
 
-async def test_references_choices_nullable_and_nested_fields_are_drawn() -> None:
+async def test_references_choices_nullable_and_nested_fields_are_drawn(open_stage: OpenStage) -> None:
     schema = {
         "$defs": {"place": {"type": "object", "required": ["street"], "properties": {"street": {"type": "string"}}}},
         "type": "object",

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.gateway.page.stage import open_stage
+from tests.gateway.page.stage import OpenStage
 
 pytestmark = pytest.mark.anyio
 
@@ -35,7 +35,7 @@ async def said(page: Page) -> str:
     return (await page.locator("#transcript .said .body").all_inner_texts())[0].strip()
 
 
-async def test_text_tool_calls_and_state_are_shown_as_they_come() -> None:
+async def test_text_tool_calls_and_state_are_shown_as_they_come(open_stage: OpenStage) -> None:
     agent = Paced()
     async with open_stage(paced=agent) as stage:
         await stage.start("paced", text="Check invoice A-17")
@@ -54,7 +54,7 @@ async def test_text_tool_calls_and_state_are_shown_as_they_come() -> None:
         assert await said(page) == " ".join(WORDS)
 
 
-async def test_a_reload_in_mid_stream_shows_nothing_twice_and_misses_nothing() -> None:
+async def test_a_reload_in_mid_stream_shows_nothing_twice_and_misses_nothing(open_stage: OpenStage) -> None:
     agent = Paced()
     async with open_stage(paced=agent) as stage:
         await stage.start("paced")
@@ -67,7 +67,7 @@ async def test_a_reload_in_mid_stream_shows_nothing_twice_and_misses_nothing() -
         assert await said(page) == " ".join(WORDS)
 
 
-async def test_a_stream_that_breaks_is_taken_up_after_the_last_event() -> None:
+async def test_a_stream_that_breaks_is_taken_up_after_the_last_event(open_stage: OpenStage) -> None:
     agent = Paced()
     async with open_stage(paced=agent) as stage:
         await stage.start("paced")
@@ -84,7 +84,7 @@ async def test_a_stream_that_breaks_is_taken_up_after_the_last_event() -> None:
         assert "last-event-id" not in streams[0].headers and int(streams[1].headers["last-event-id"]) > 20
 
 
-async def test_the_slider_shows_the_run_as_it_was_and_leads_back_to_live() -> None:
+async def test_the_slider_shows_the_run_as_it_was_and_leads_back_to_live(open_stage: OpenStage) -> None:
     agent = Paced()
     agent.go.set()
     async with open_stage(paced=agent) as stage:
@@ -108,7 +108,7 @@ async def test_the_slider_shows_the_run_as_it_was_and_leads_back_to_live() -> No
         assert await said(page) == " ".join(WORDS)
 
 
-async def test_a_moment_of_the_timeline_leads_to_the_run_as_it_was_then() -> None:
+async def test_a_moment_of_the_timeline_leads_to_the_run_as_it_was_then(open_stage: OpenStage) -> None:
     agent = Paced()
     agent.go.set()
     async with open_stage(paced=agent) as stage:
@@ -119,7 +119,7 @@ async def test_a_moment_of_the_timeline_leads_to_the_run_as_it_was_then() -> Non
         await expect(page.locator("#status")).to_have_text("Queued")
 
 
-async def test_a_run_that_fails_says_why() -> None:
+async def test_a_run_that_fails_says_why(open_stage: OpenStage) -> None:
     async def broken(run: Any) -> AsyncIterator[Any]:
         yield "I begin. "
         raise ZeroDivisionError("by nothing")
@@ -131,7 +131,7 @@ async def test_a_run_that_fails_says_why() -> None:
         await expect(page.locator("#error")).to_contain_text("AGENT_ERROR")
 
 
-async def test_what_an_agent_says_is_never_html_and_only_web_addresses_are_links() -> None:
+async def test_what_an_agent_says_is_never_html_and_only_web_addresses_are_links(open_stage: OpenStage) -> None:
     evil = '<img src="http://evil.example/x.png" onerror="document.title=1"> javascript:alert(1) https://example.org/a?b=1.'
 
     async def agent(run: Any) -> AsyncIterator[Any]:
@@ -156,12 +156,13 @@ async def test_what_an_agent_says_is_never_html_and_only_web_addresses_are_links
         assert "waiting" in (await page.title()).lower()
 
 
-async def test_a_run_of_ten_thousand_events_stays_usable() -> None:
+async def test_a_run_of_ten_thousand_events_stays_usable(open_stage: OpenStage) -> None:
     async def long(run: Any) -> AsyncIterator[Any]:
         for number in range(500):
-            yield run.state({"step": number})
-            for word in WORDS[:18]:
-                yield f"{number}:{word} "
+            part = {"messageId": f"m{number}"}
+            said = [{"type": "TEXT_MESSAGE_CONTENT", **part, "delta": f"{number}:{word} "} for word in WORDS[:18]]
+            yield [{"type": "TEXT_MESSAGE_START", **part, "role": "assistant"}, *said]
+            yield [{"type": "TEXT_MESSAGE_END", **part}, run.state({"step": number})]
 
     async with open_stage(long=long) as stage:
         await stage.start("long")
