@@ -76,7 +76,14 @@ def build_app(engine: Engine, streams: Streams, settings: Settings) -> ASGIApp:
 
     documents = document_routes(version("hocket"), [*OPERATIONS, *PROBES])
     probes = [Route("/healthz", healthz), Route("/readyz", readyz)]
-    routes = [*agui.routes(), *copilotkit.routes(), *rest.routes(), *documents, *page_routes(settings.page_renderers), *probes]
+    routes = [
+        *agui.routes(),
+        *copilotkit.routes(),
+        *rest.routes(),
+        *documents,
+        *page_routes(settings.page_renderers),
+        *probes,
+    ]
     app: ASGIApp = Unwinding(Starlette(routes=routes, exception_handlers=HANDLERS))
     origins = [origin.strip() for origin in (settings.cors_origins or "").split(",") if origin.strip()]
     if origins:

@@ -13,6 +13,7 @@ export function beginning() {
     agent: null,
     items: [],
     index: new Map(),
+    results: new Map(),
     state: undefined,
     stateAtLeg: undefined,
     marks: [],
@@ -61,6 +62,8 @@ const CASES = {
   },
   RUN_STARTED: (view, event) => {
     if (!ended(view)) view.status = "running"; // the end of a run that was cancelled may need a leg to stand in
+    // what came with an answer is said at the beginning of the leg that it opens
+    for (const [key, made] of (event.input?.messages ?? []).flatMap(items)) if (!view.index.has(key)) add(view, key, made);
     mark(view, view.marks.some((one) => one.what === "started") ? "went-on" : "started", event);
   },
   RUN_FINISHED: (view, event) => {
@@ -98,18 +101,20 @@ const CASES = {
   },
   TEXT_MESSAGE_START: (view, event) => opened(view, event, "text", event.role ?? "assistant"),
   TEXT_MESSAGE_CONTENT: (view, event) => extend(view, `m:${event.messageId}`, event.delta),
-  TEXT_MESSAGE_END: (view, event) => close(view, `m:${event.messageId}`),
+  TEXT_MESSAGE_END: (view, event) => close(view, `m:${event.messageId}`, event),
   TEXT_MESSAGE_CHUNK: (view, event) => chunk(view, event, "text", event.role ?? "assistant"),
   REASONING_MESSAGE_START: (view, event) => opened(view, event, "reasoning", "reasoning"),
   REASONING_MESSAGE_CONTENT: (view, event) => extend(view, `m:${event.messageId}`, event.delta),
-  REASONING_MESSAGE_END: (view, event) => close(view, `m:${event.messageId}`),
+  REASONING_MESSAGE_END: (view, event) => close(view, `m:${event.messageId}`, event),
   REASONING_MESSAGE_CHUNK: (view, event) => chunk(view, event, "reasoning", "reasoning"),
   TOOL_CALL_START: (view, event) => {
     const item = add(view, `t:${event.toolCallId}`, { kind: "tool", text: "", results: [] });
+    item.holder ??= event.parentMessageId ?? event.toolCallId;
     change(item, { name: event.toolCallName, open: true });
+    if (view.results.has(event.toolCallId)) answer(view, event.toolCallId);
   },
   TOOL_CALL_ARGS: (view, event) => extend(view, `t:${event.toolCallId}`, event.delta),
-  TOOL_CALL_END: (view, event) => close(view, `t:${event.toolCallId}`),
+  TOOL_CALL_END: (view, event) => close(view, `t:${event.toolCallId}`, event),
   TOOL_CALL_CHUNK: (view, event) => {
     const id = event.toolCallId ?? view.chunk;
     if (!id) return;
@@ -177,17 +182,19 @@ function change(item, changes) {
 }
 
 function opened(view, event, kind, role) {
+  if (event.metadata?.hocket?.abandoned) return giveUp(view, [event.messageId]); // said only to mark it as given up
   change(add(view, `m:${event.messageId}`, { kind, role, name: event.name, text: "" }), { open: true });
 }
 
 function extend(view, key, delta) {
   const item = view.index.get(key);
-  if (item && item.kind !== "activity") change(item, { text: item.text + delta });
+  if (!item || item.kind === "activity") return;
+  change(item, { text: (item.parts ? "" : item.text) + delta, parts: false }); // text takes the place of parts
 }
 
-function close(view, key) {
+function close(view, key, event) {
   const item = view.index.get(key);
-  if (item) change(item, { open: false });
+  if (item) change(item, { open: false, abandoned: item.abandoned || Boolean(event.metadata?.hocket?.abandoned) });
 }
 
 function chunk(view, event, kind, role) {
@@ -198,22 +205,31 @@ function chunk(view, event, kind, role) {
   change(item, { text: item.text + (event.delta ?? "") });
 }
 
+/** Keeps a result for its call, which may not have been heard of yet. */
 function result(view, callId, content) {
-  const item = view.index.get(`t:${callId}`);
-  if (item) change(item, { open: false, results: [...item.results, spoken(content)] });
+  view.results.set(callId, [...(view.results.get(callId) ?? []), spoken(content)]);
+  answer(view, callId);
+}
+
+function answer(view, callId) {
+  const [item, results] = [view.index.get(`t:${callId}`), view.results.get(callId) ?? []];
+  if (item) change(item, { open: item.open && !results.length, results });
 }
 
 function abandon(view, event) {
   view.attempt = event.value?.attempt ?? view.attempt + 1;
-  for (const id of event.value?.abandoned ?? []) {
-    for (const key of [`m:${id}`, `t:${id}`]) {
-      const item = view.index.get(key);
-      if (item) change(item, { abandoned: true, open: false });
-    }
-  }
-  for (const item of view.items) if (item.open) change(item, { abandoned: true, open: false });
+  giveUp(view, event.value?.abandoned ?? []);
   view.state = view.stateAtLeg;
   mark(view, "attempt", { ...event, name: String(view.attempt), reason: event.value?.reason });
+}
+
+/** Marks messages, and the calls that they hold, as what a worker said that was lost. */
+function giveUp(view, ids) {
+  const given = new Set(ids);
+  for (const item of view.items) {
+    const holder = item.kind === "tool" ? item.holder : item.key.slice(2);
+    if (given.has(holder) && !item.abandoned) change(item, { abandoned: true, open: false });
+  }
 }
 
 /** A snapshot says anew what was said: it replaces by id, adds, and drops what it leaves out. */
@@ -230,11 +246,8 @@ function snapshot(view, messages) {
   for (const item of view.items) if (!stays(item)) view.index.delete(item.key);
   view.items = view.items.filter(stays);
   for (const [key, made] of told) change(add(view, key, made), made);
-  for (const message of messages) {
-    if (message.role !== "tool") continue;
-    const item = view.index.get(`t:${message.toolCallId}`);
-    if (item) change(item, { results: [spoken(message.content)], open: false });
-  }
+  view.results = new Map();
+  for (const message of messages) if (message.role === "tool") result(view, message.toolCallId, message.content);
 }
 
 /** The items that a message of a snapshot stands for, as [key, item]. */
@@ -246,11 +259,13 @@ function items(message) {
   const kind = message.role === "reasoning" ? "reasoning" : "text";
   const abandoned = Boolean(message.metadata?.hocket?.abandoned);
   const text = spoken(message.content);
+  const made = { kind, role: message.role, text, parts: Array.isArray(message.content), abandoned };
+  const held = { results: [], holder: message.id, abandoned };
   const calls = (message.toolCalls ?? []).map((call) => [
     `t:${call.id}`,
-    { kind: "tool", name: call.function?.name, text: call.function?.arguments ?? "", results: [], abandoned },
+    { kind: "tool", name: call.function?.name, text: call.function?.arguments ?? "", ...held },
   ]);
-  const itself = text || !calls.length ? [[`m:${message.id}`, { kind, role: message.role, text, abandoned }]] : [];
+  const itself = text || !calls.length ? [[`m:${message.id}`, made]] : [];
   return [...itself, ...calls];
 }
 

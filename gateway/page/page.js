@@ -75,6 +75,9 @@ function drawStanding(view, inPast) {
   status.dataset.status = view.status;
   status.textContent = words;
   at("agent").textContent = view.agent ?? "Run";
+  at("connection").hidden = inPast;
+  at("then").hidden = !inPast;
+  at("then").textContent = inPast ? `As it was at ${moment(view.at)}` : "";
   if (inPast) return;
   document.title = `${words}: ${view.agent ?? runId}`;
   if (shownStatus && shownStatus !== words && view.status !== "waiting") announce(`The run is now: ${words}.`);

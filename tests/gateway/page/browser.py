@@ -60,7 +60,10 @@ class Room:
         context = beside.context if beside else await self._browser.new_context(**options)
         context.set_default_timeout(WAIT_MS)
         if INTERIM:
-            await context.route("**/v1/runs/*/token", lambda route: route.fulfill(status=201, json={"token": "x", "expires_at": "2099-01-01T00:00:00Z"}))
+            await context.route(
+                "**/v1/runs/*/token",
+                lambda route: route.fulfill(status=201, json={"token": "x", "expires_at": "2099-01-01T00:00:00Z"}),
+            )
         visitor = Visitor(context, await context.new_page(), self.url)
         self._visitors.append(visitor)
         return visitor

@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 from playwright.async_api import expect
 
+from protocol.answers import Answer
+from protocol.entries import Principal
+from runtime.asks import Resume
 from tests.gateway.page.stage import OpenStage
 
 pytestmark = pytest.mark.anyio
@@ -224,6 +227,62 @@ async def test_several_questions_are_answered_in_one_call(open_stage: OpenStage)
         await page.get_by_role("button", name="Send all answers").click()
         await expect(page.locator("#transcript")).to_contain_text("told True {'city': 'Oslo'}")
         assert len(visitor.posts("/resume")) == 2
+
+
+async def test_a_question_answered_elsewhere_leaves_the_others_as_they_were_typed(open_stage: OpenStage) -> None:
+    async with open_stage(several=several) as stage:
+        await stage.start("several")
+        page = await (await stage.room.visitor()).visit("r1")
+        second = page.get_by_role("article", name="In which city?")
+        await second.get_by_label("City").fill("Oslo")
+        by = Principal("default", "bob", "user", "Bob")
+        (first,) = [one for one in (await stage.house.engine.state("r1", by)).interrupts if "pay" in one["message"]]
+        answer = Answer(first["id"], payload={"approved": True})
+        await stage.house.engine.resume("r1", Resume([answer], partial=True), by, "mcp")
+        await expect(page.get_by_role("article", name="Shall I pay?")).to_have_count(0)
+        await expect(page.locator("#notice")).to_contain_text("Bob answered, through MCP")
+        await expect(second.get_by_label("City")).to_have_value("Oslo")
+        await second.get_by_role("button", name="Submit").click()
+        await page.get_by_role("button", name="Send all answers").click()
+        await expect(page.locator("#transcript")).to_contain_text("told True {'city': 'Oslo'}")
+
+
+async def test_a_press_that_got_no_answer_is_repeated_under_its_key_and_counts_once(open_stage: OpenStage) -> None:
+    async with open_stage(confirm=confirm) as stage:
+        await stage.start("confirm")
+        visitor = await stage.room.visitor()
+        page = await visitor.visit("r1")
+        await page.route("**/resume", lambda route: route.abort(), times=1)
+        await page.get_by_role("button", name="Approve").click()
+        await expect(page.locator(".faults")).to_contain_text("could not be sent")
+        await page.get_by_role("button", name="Approve").click()
+        await expect(page.locator("#status")).to_have_text("Completed")
+        keys = [one.headers["idempotency-key"] for one in visitor.posts("/resume")]
+        assert len(keys) == 2 and len(set(keys)) == 1
+
+
+async def test_a_person_who_may_not_answer_is_told_so(open_stage: OpenStage) -> None:
+    async with open_stage(confirm=confirm) as stage:
+        await stage.start("confirm")
+        page = await (await stage.room.visitor()).visit("r1")
+        refusal = {"code": "forbidden", "detail": "The scope runs:resume is missing."}
+        await page.route("**/resume", lambda route: route.fulfill(status=403, json=refusal))
+        await page.get_by_role("button", name="Approve").click()
+        await expect(page.locator("#notice")).to_have_text("You may look at this run, but not answer it.")
+        await expect(page.get_by_role("button", name="Approve")).to_be_disabled()
+
+
+async def test_a_question_that_nobody_answers_in_time_is_told_to_have_expired(open_stage: OpenStage) -> None:
+    async def ask(run: Any) -> AsyncIterator[Any]:
+        yield run.interrupt("Shall I pay?", name="pay", expires_in_s=1.5, on_expiry="cancel")
+
+    async with open_stage(ask=ask) as stage:
+        await stage.start("ask")
+        page = await (await stage.room.visitor()).visit("r1")
+        await expect(page.locator("#notice")).to_contain_text("Nobody answered in time")
+        await expect(page.locator("#status")).to_have_text("Cancelled")
+        await expect(page.locator('#timeline [data-what="expired"]')).to_be_visible()
+        await expect(page.get_by_role("button", name="Approve")).to_have_count(0)
 
 
 async def test_a_question_counts_down_and_is_closed_when_its_time_is_over(open_stage: OpenStage) -> None:

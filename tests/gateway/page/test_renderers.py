@@ -136,7 +136,9 @@ async def test_a_question_without_a_schema_is_answered_in_words(open_stage: Open
         ({"type": "array", "items": {"enum": [1, "one"]}}, "values of several types"),
     ],
 )  # fmt: skip
-async def test_a_schema_that_cannot_be_drawn_says_so_and_takes_json(schema: dict[str, Any], why: str, open_stage: OpenStage) -> None:
+async def test_a_schema_that_cannot_be_drawn_says_so_and_takes_json(
+    schema: dict[str, Any], why: str, open_stage: OpenStage
+) -> None:
     async with open_stage(agent=asking(response_schema=schema)) as stage:
         await stage.start("agent")
         visitor = await stage.room.visitor()

@@ -1,10 +1,9 @@
 """Who may look: a token of the run, a key that is used once and kept nowhere, and what a stranger is told."""
 
-from collections.abc import AsyncIterator
-from typing import Any
-
 import contextlib
+from collections.abc import AsyncIterator
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from playwright.async_api import expect
@@ -12,10 +11,13 @@ from playwright.async_api import expect
 from tests.gateway.page.browser import open_room
 from tests.gateway.page.fake import open_fake
 
+
 @contextlib.asynccontextmanager
 async def open_stage(keys=None, **agents):
     people = {key: {"id": f"key:{name}", "kind": "api_key", "name": name} for key, name in (keys or {}).items()}
-    import tests.gateway.page.browser as b; b.INTERIM = False
+    import tests.gateway.page.browser as b
+
+    b.INTERIM = False
     async with open_fake(people, None, **agents) as house, open_room(house.url) as room:
         yield SimpleNamespace(house=house, room=room, start=house.start)
 
