@@ -25,7 +25,8 @@ FOLDED = """async (cases) => {
       gates: view.gates.map((gate) => gate.id),
       said: Object.fromEntries(said.map((one) => [one.key.slice(2), one.text])),
       calls: Object.fromEntries(calls.map((one) => [one.key.slice(2), [one.name, one.text, one.results]])),
-      given_up: [...said.filter((one) => one.text), ...calls].filter((one) => one.abandoned).map((one) => one.key).sort(),
+      given_up: [...said.filter((one) => one.text), ...calls].filter((one) => one.abandoned)
+        .map((one) => one.key).sort(),
       state: view.state ?? {},
     };
   });

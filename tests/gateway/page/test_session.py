@@ -1,30 +1,16 @@
 """Who may look: a token of the run, a key that is used once and kept nowhere, and what a stranger is told."""
 
-import contextlib
 from collections.abc import AsyncIterator
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from playwright.async_api import expect
 
-from tests.gateway.page.browser import open_room
-from tests.gateway.page.fake import open_fake
-
-
-@contextlib.asynccontextmanager
-async def open_stage(keys=None, **agents):
-    people = {key: {"id": f"key:{name}", "kind": "api_key", "name": name} for key, name in (keys or {}).items()}
-    import tests.gateway.page.browser as b
-
-    b.INTERIM = False
-    async with open_fake(people, None, **agents) as house, open_room(house.url) as room:
-        yield SimpleNamespace(house=house, room=room, start=house.start)
-
+from tests.gateway.page.stage import OpenStage
 
 pytestmark = pytest.mark.anyio
 
-KEYS = {"a-secret-key": "Ada"}
+KEYS = {"a-secret-key"}
 
 
 async def confirm(run: Any) -> AsyncIterator[Any]:
@@ -34,8 +20,9 @@ async def confirm(run: Any) -> AsyncIterator[Any]:
     yield "thank you"
 
 
-async def test_a_key_signs_in_and_is_kept_nowhere() -> None:
-    async with open_stage(keys=KEYS, confirm=confirm) as stage:
+async def test_a_key_signs_in_and_is_kept_nowhere(open_stage: OpenStage) -> None:
+    async with open_stage(confirm=confirm) as stage:
+        stage.room.desk.keys = KEYS
         await stage.start("confirm")
         visitor = await stage.room.visitor()
         page = await visitor.visit("r1")
@@ -49,7 +36,7 @@ async def test_a_key_signs_in_and_is_kept_nowhere() -> None:
         await page.get_by_role("button", name="Open the run").click()
         await page.get_by_role("button", name="Approve").click()
         await expect(page.locator("#transcript")).to_contain_text("thank you")
-        await expect(page.locator('#timeline [data-what="answered"]')).to_contain_text("Ada approved")
+        await expect(page.locator('#timeline [data-what="answered"]')).to_contain_text("approved")
         kept = await page.evaluate(
             "JSON.stringify([{...sessionStorage}, {...localStorage}, document.cookie, location.href])"
         )
@@ -59,8 +46,9 @@ async def test_a_key_signs_in_and_is_kept_nowhere() -> None:
         assert [one.url.rpartition("/")[2] for one in sent] == ["token"]
 
 
-async def test_a_reload_keeps_the_person_signed_in() -> None:
-    async with open_stage(keys=KEYS, confirm=confirm) as stage:
+async def test_a_reload_keeps_the_person_signed_in(open_stage: OpenStage) -> None:
+    async with open_stage(confirm=confirm) as stage:
+        stage.room.desk.keys = KEYS
         await stage.start("confirm")
         page = await (await stage.room.visitor()).visit("r1")
         await page.get_by_label("API key").fill("a-secret-key")
@@ -70,32 +58,33 @@ async def test_a_reload_keeps_the_person_signed_in() -> None:
         await expect(page.get_by_role("button", name="Approve")).to_be_visible()
 
 
-async def test_a_token_in_the_address_is_taken_over_and_removed_from_it() -> None:
-    async with open_stage(keys=KEYS, confirm=confirm) as stage:
+async def test_a_token_in_the_address_is_taken_over_and_removed_from_it(open_stage: OpenStage) -> None:
+    async with open_stage(confirm=confirm) as stage:
+        stage.room.desk.keys = KEYS
         await stage.start("confirm")
-        given = await stage.house.client.post(
-            "/v1/runs/r1/token", headers={"authorization": "Bearer a-secret-key"}, json={}
-        )
-        page = await (await stage.room.visitor()).visit("r1", f"#token={given.json()['token']}")
+        stage.room.desk.given.append("a-given-token")
+        page = await (await stage.room.visitor()).visit("r1", "#token=a-given-token")
         await expect(page.get_by_role("button", name="Approve")).to_be_visible()
         assert await page.evaluate("location.href") == f"{stage.room.url}/agents/status/r1"
 
 
-async def test_a_token_that_is_no_longer_good_leads_to_the_sign_in() -> None:
-    async with open_stage(keys=KEYS, confirm=confirm) as stage:
+async def test_a_token_that_is_no_longer_good_leads_to_the_sign_in(open_stage: OpenStage) -> None:
+    async with open_stage(confirm=confirm) as stage:
+        stage.room.desk.keys = KEYS
         await stage.start("confirm")
         page = await (await stage.room.visitor()).visit("r1", "#token=long-gone")
         await expect(page.get_by_label("API key")).to_be_visible()
 
 
-async def test_a_run_that_is_not_there_looks_like_one_that_is_not_yours() -> None:
+async def test_a_run_that_is_not_there_looks_like_one_that_is_not_yours(open_stage: OpenStage) -> None:
     async with open_stage(confirm=confirm) as stage:
         page = await (await stage.room.visitor()).visit("r9")
         await expect(page.get_by_role("alert")).to_have_text("There is no such run, or it is not yours to see.")
 
 
-async def test_the_token_is_renewed_before_it_runs_out_with_itself() -> None:
-    async with open_stage(keys=KEYS, confirm=confirm) as stage:
+async def test_the_token_is_renewed_before_it_runs_out_with_itself(open_stage: OpenStage) -> None:
+    async with open_stage(confirm=confirm) as stage:
+        stage.room.desk.keys = KEYS
         await stage.start("confirm")
         visitor = await stage.room.visitor()
         await visitor.page.clock.install()
