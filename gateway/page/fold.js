@@ -61,7 +61,8 @@ const CASES = {
     mark(view, "expired", event);
   },
   RUN_STARTED: (view, event) => {
-    if (!ended(view)) view.status = "running"; // the end of a run that was cancelled may need a leg to stand in
+    if (ended(view)) return; // the end of a run that was cancelled needs a leg to stand in
+    view.status = "running";
     // what came with an answer is said at the beginning of the leg that it opens
     for (const [key, made] of (event.input?.messages ?? []).flatMap(items)) if (!view.index.has(key)) add(view, key, made);
     mark(view, view.marks.some((one) => one.what === "started") ? "went-on" : "started", event);

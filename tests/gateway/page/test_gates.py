@@ -274,12 +274,13 @@ async def test_a_person_who_may_not_answer_is_told_so(open_stage: OpenStage) -> 
 
 async def test_a_question_that_nobody_answers_in_time_is_told_to_have_expired(open_stage: OpenStage) -> None:
     async def ask(run: Any) -> AsyncIterator[Any]:
-        yield run.interrupt("Shall I pay?", name="pay", expires_in_s=1.5, on_expiry="cancel")
+        yield run.interrupt("Shall I pay?", name="pay", expires_in_s=4, on_expiry="cancel")
 
     async with open_stage(ask=ask) as stage:
         await stage.start("ask")
         page = await (await stage.room.visitor()).visit("r1")
-        await expect(page.locator("#notice")).to_contain_text("Nobody answered in time")
+        await expect(page.get_by_role("button", name="Approve")).to_be_visible()
+        await expect(page.locator("#notice")).to_contain_text("Nobody answered in time", timeout=10_000)
         await expect(page.locator("#status")).to_have_text("Cancelled")
         await expect(page.locator('#timeline [data-what="expired"]')).to_be_visible()
         await expect(page.get_by_role("button", name="Approve")).to_have_count(0)
