@@ -15,6 +15,7 @@ export function beginning() {
     index: new Map(),
     results: new Map(),
     state: undefined,
+    guessed: true,
     stateAtLeg: undefined,
     marks: [],
     gates: [],
@@ -133,7 +134,7 @@ const CASES = {
     const item = view.index.get(`m:${event.messageId}`);
     if (item) quietly(() => change(item, { value: patched(item.value, event.patch) }));
   },
-  STATE_SNAPSHOT: (view, event) => void (view.state = event.snapshot),
+  STATE_SNAPSHOT: (view, event) => void Object.assign(view, { state: event.snapshot, guessed: false }),
   STATE_DELTA: (view, event) => quietly(() => (view.state = patched(view.state ?? {}, event.delta))),
   MESSAGES_SNAPSHOT: (view, event) => snapshot(view, event.messages),
 };

@@ -58,7 +58,7 @@ function paint() {
   transcript.draw(view.items);
   timeline.draw(view.marks);
   drawStanding(view, inPast);
-  drawState(view.state);
+  drawState(past.stateOf(view));
   gate.show(live.gates, live.decision);
   gate.look(inPast, view.gates);
   at("error").hidden = !view.error;
@@ -122,10 +122,11 @@ function failed(fault) {
 
 /** What the events do not tell: with what the run was asked, and what came of it. */
 async function describe() {
-  const answer = await session.ask(`${path}?include=messages`, { headers: { accept: "application/json" } });
+  const answer = await session.ask(`${path}?include=messages,state`, { headers: { accept: "application/json" } });
   if (answer.status === 404) throw new NoSuchRun();
   if (!answer.ok) return;
   const run = await answer.json();
+  past.learn(run.seq, run.state ?? {});
   const facts = [`Run ${run.id}`, run.created_at && `begun ${moment(run.created_at)}`];
   if (run.ended_at) facts.push(`took ${span(Date.parse(run.ended_at) - Date.parse(run.created_at))}`);
   at("facts").textContent = facts.filter(Boolean).join(" · ");

@@ -119,6 +119,31 @@ async def test_a_moment_of_the_timeline_leads_to_the_run_as_it_was_then(open_sta
         await expect(page.locator("#status")).to_have_text("Queued")
 
 
+async def test_a_state_that_the_run_was_started_with_is_shown_with_what_the_agent_changed(open_stage: OpenStage) -> None:
+    go = asyncio.Event()
+
+    async def count(run: Any) -> AsyncIterator[Any]:
+        yield run.state_delta({"op": "add", "path": "/order/lines", "value": 2})
+        yield "counted "
+        await go.wait()
+        yield run.state_delta({"op": "add", "path": "/order/paid", "value": True})
+
+    async with open_stage(count=count) as stage:
+        given = {"agent": "count", "run_id": "r1", "input": "hi", "state": {"order": {"number": "O-99"}}}
+        assert (await stage.house.client.post("/v1/runs", json=given)).status_code == 201
+        await stage.house.client.get("/v1/runs/r1", params={"after_seq": 3, "wait": 5})
+        page = await (await stage.room.visitor()).visit("r1")
+        state = page.locator("#state pre")
+        await expect(state).to_contain_text('"number": "O-99"')
+        await expect(state).to_contain_text('"lines": 2')
+        go.set()
+        await expect(page.locator("#status")).to_have_text("Completed")
+        await expect(state).to_contain_text('"paid": true')
+        await expect(state).to_contain_text('"number": "O-99"')
+        await page.get_by_role("slider", name="Replay").fill("1")
+        await expect(state).to_be_hidden()
+
+
 async def test_a_run_that_fails_says_why(open_stage: OpenStage) -> None:
     async def broken(run: Any) -> AsyncIterator[Any]:
         yield "I begin. "
