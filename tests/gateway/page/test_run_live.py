@@ -119,7 +119,7 @@ async def test_a_moment_of_the_timeline_leads_to_the_run_as_it_was_then(open_sta
         await expect(page.locator("#status")).to_have_text("Queued")
 
 
-async def test_a_state_that_the_run_was_started_with_is_shown_with_what_the_agent_changed(open_stage: OpenStage) -> None:
+async def test_a_state_that_the_run_was_started_with_is_shown_too(open_stage: OpenStage) -> None:
     go = asyncio.Event()
 
     async def count(run: Any) -> AsyncIterator[Any]:
