@@ -24,6 +24,7 @@ from .cors import Cors
 from .dialects.cinatra import Cinatra
 from .documents import document_routes
 from .errors import HANDLERS
+from .page.routes import page_routes
 from .rest import Rest
 from .rest_table import OPERATIONS, PROBES
 from .stream import Streams, Unwinding
@@ -78,7 +79,7 @@ def build_app(engine: Engine, streams: Streams, settings: Settings) -> ASGIApp:
     documents = document_routes(version("hocket"), [*OPERATIONS, *PROBES])
     probes = [Route("/healthz", healthz), Route("/readyz", readyz)]
     faces = [*agui.routes(), *copilotkit.routes(), *rest.routes(), *cinatra.routes()]
-    routes = [*faces, *documents, *probes]
+    routes = [*faces, *documents, *page_routes(settings.page_renderers), *probes]
     app: ASGIApp = Unwinding(Starlette(routes=routes, exception_handlers=HANDLERS))
     origins = [origin.strip() for origin in (settings.cors_origins or "").split(",") if origin.strip()]
     if origins:
