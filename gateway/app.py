@@ -26,6 +26,7 @@ from .cors import Cors
 from .dialects.cinatra import Cinatra
 from .documents import document_routes
 from .errors import HANDLERS
+from .page.routes import page_routes
 from .rest import Rest
 from .rest_table import OPERATIONS, PROBES
 from .stream import Streams, Unwinding
@@ -85,7 +86,8 @@ def build_app(engine: Engine, streams: Streams, settings: Settings, auth: Auth) 
     documents = document_routes(version("hocket"), [*OPERATIONS, *PROBES])
     probes = [Route("/healthz", healthz), Route("/readyz", readyz)]
     faces = [*agui.routes(), *copilotkit.routes(), *rest.routes(), *cinatra.routes()]
-    inner = Starlette(routes=[*faces, *documents, *probes], exception_handlers=HANDLERS)
+    routes = [*faces, *documents, *page_routes(settings.page_renderers), *probes]
+    inner = Starlette(routes=routes, exception_handlers=HANDLERS)
     inner.state.auth = auth
     app: ASGIApp = Unwinding(inner)
     if origins := _origins(settings):

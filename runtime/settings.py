@@ -46,6 +46,7 @@ class Settings(BaseModel):
     event_bytes_max: int = Field(1_000_000, ge=1024, description="Largest single event of an agent.")
     append_timeout_s: float = Field(60.0, gt=0, description="How long a write to the log is tried while it is away.")
     cors_origins: str | None = Field(None, description="Web origins, by comma, whose pages may speak to the gateway.")
+    page_renderers: Path | None = Field(None, description="JavaScript module with renderers for the run page.")
     agui_external_enabled: Switch = Field(
         False,
         description="`true`, and nothing else, switches `POST /api/a2a/resume` on. Where it is not set, "

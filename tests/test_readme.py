@@ -23,7 +23,7 @@ pytestmark = pytest.mark.anyio
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 HERE = "http://127.0.0.1:8700"
-PAGE_PARTS = re.compile(r"^/docs/")
+PAGE_PARTS = re.compile(r"^/docs/|^/agents/page/")
 
 
 def blocks(language: str) -> list[str]:
