@@ -4,28 +4,35 @@ A client of AG-UI 1.0 names its `protocolVersion` and is sent what is stored; on
 what is fatal to it (`protocol/legacy.py`). Every stream ends with a terminal event.
 """
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
 import orjson
 from ag_ui.core import RunAgentInput
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from protocol import sse
+from protocol.answers import Answer
 from protocol.entries import Principal
-from protocol.errors import Invalid
+from protocol.errors import ThreadBusy, UnknownInterrupt
+from protocol.events import PROTOCOL_VERSION
 from protocol.legacy import STRANGE, legacy
 from protocol.prelude import ending, prelude
-from runtime.asks import Start
+from runtime.asks import Resume, Start
 from runtime.chunks import Chunk
 from runtime.engine import Engine
 
 from .auth import principal
 from .body import parse
 from .cursor import cursor_of
-from .stream import DRAINED, EventStream, Streams
+from .stream import DRAINED, HEADERS, EventStream, Streams
 
+logger = logging.getLogger("hocket.agui")
+
+Event = dict[str, Any]
 Render = Callable[[Chunk], bytes]
 
 
@@ -49,16 +56,54 @@ class AgUiStreams:
         """Starts the run, or attaches to it, and streams its present leg. Raises what `Engine.start` does, Invalid."""
         by, cursor = principal(request), cursor_of(request)
         form = parse(RunAgentInput, given)
-        if form.resume:
-            raise Invalid("resume: this run has no open interrupt to answer.")
-        want = Start(agent, own_input(form), form.thread_id, form.run_id, on_busy=_on_busy(form))
-        begun = await self._engine.start(want, by, face)
         modern = form.protocol_version is not None
+        if form.resume:
+            return await self._resume(agent, form, by, face, cursor)
+        want = Start(agent, own_input(form), form.thread_id, form.run_id, on_busy=_on_busy(form))
+        try:
+            begun = await self._engine.start(want, by, face)
+        except ThreadBusy as busy:
+            if not busy.waiting:
+                raise
+            return await self._ask_again(busy, form, by)
         if begun.created:
             cursor = 0
         if cursor is not None:
             return await self._stream(begun.run_id, by, cursor, b"", renderer(modern))
         return await self.join(begun.run_id, by, modern)
+
+    async def _resume(self, agent: str, form: RunAgentInput, by: Principal, face: str, cursor: int | None) -> ASGIApp:
+        """Answers the open interrupts of the thread's latest run and streams the leg that they open. The client's
+        runId is that leg's, and with the answers it tells a repeated request from another's."""
+        asked = await self._engine.agent(agent)
+        run = await self._engine.thread_head(form.thread_id, by)
+        entries = form.resume or []
+        if run is None or run.agent != asked["name"]:
+            raise UnknownInterrupt(entries[0].interrupt_id, [])
+        answers = [Answer(entry.interrupt_id, entry.status, entry.payload) for entry in entries]
+        messages = own_input(form)["messages"]
+        want = Resume(answers, form.run_id, form.run_id, messages, lenient=True)
+        done = await self._engine.resume(run.id, want, by, face)
+        if done.passed_over:
+            logger.warning("Run %s: answers to what is not open are passed over: %s", run.id, done.passed_over)
+        modern = form.protocol_version is not None
+        if done.created or cursor is not None:
+            warning = b"".join(b": passed over: %b\n\n" % orjson.dumps(name) for name in done.passed_over)
+            after = done.seq if done.created else max(cursor or 0, done.seq)
+            return await self._stream(run.id, by, after, warning, renderer(modern))
+        return await self.join(run.id, by, modern)
+
+    async def _ask_again(self, busy: ThreadBusy, form: RunAgentInput, by: Principal) -> ASGIApp:
+        """To a run on a thread that waits for an answer: nothing is run, and the client is shown what is open (AG-UI
+        1.0, resume). Nothing is said of messages, so the client keeps its own, to send them with its answers."""
+        state = await self._engine.state(busy.run_id, by)
+        if not state.interrupts:
+            raise busy
+        told = [opened(form), {"type": "STATE_SNAPSHOT", "snapshot": state.state}]
+        told.append(ended(form) | {"outcome": {"type": "interrupt", "interrupts": state.interrupts}})
+        if form.protocol_version is None:
+            told = [spared for event in told if (spared := legacy(event)) is not None]
+        return whole_stream(told)
 
     async def join(self, run_id: str, by: Principal, modern: bool) -> ASGIApp:
         """The prelude of the run as it is, then its live tail. Raises RunNotFound."""
@@ -77,6 +122,27 @@ class AgUiStreams:
     async def _stream(self, run_id: str, by: Principal, after_seq: int, opening: bytes, render: Render) -> ASGIApp:
         follow = await self._engine.follow(run_id, by, after_seq)
         return EventStream(self._streams, follow, render, opening, leg_only=True, farewell=FAREWELL)
+
+
+def opened(form: RunAgentInput) -> Event:
+    """The RUN_STARTED of a stream that a face makes itself, for the run that the client has asked for."""
+    return {
+        "type": "RUN_STARTED",
+        "threadId": form.thread_id,
+        "runId": form.run_id,
+        "protocolVersion": PROTOCOL_VERSION,
+    }
+
+
+def ended(form: RunAgentInput) -> Event:
+    return {"type": "RUN_FINISHED", "threadId": form.thread_id, "runId": form.run_id}
+
+
+def whole_stream(told: list[Event]) -> Response:
+    """A stream that has all it will ever have."""
+    response = Response(b"".join(sse.loose_frame(event) for event in told))
+    response.raw_headers = [*HEADERS, (b"content-length", str(len(response.body)).encode())]
+    return response
 
 
 def own_input(form: RunAgentInput) -> dict[str, Any]:

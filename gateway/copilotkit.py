@@ -17,16 +17,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
-from protocol import sse
 from protocol.errors import AgentNotFound, HocketError, Invalid
 from protocol.state import Status
 from runtime.engine import Engine
 
-from .agui_stream import AgUiStreams
+from .agui_stream import AgUiStreams, ended, opened, whole_stream
 from .auth import principal
 from .body import check_declared, loads, parse, read_body, read_json
 from .errors import MalformedJson, render
-from .stream import HEADERS
 
 FACE = "copilotkit"
 _BASE = "/copilotkit"
@@ -163,11 +161,7 @@ def _run_to_stop(given: Any) -> str | None:
 
 def _nothing_yet(form: RunAgentInput) -> Response:
     """A stream for a thread without runs. It says nothing of messages, so the client keeps what it has."""
-    ids = {"threadId": form.thread_id, "runId": form.run_id}
-    told = [sse.loose_frame({"type": kind, **ids}) for kind in ("RUN_STARTED", "RUN_FINISHED")]
-    response = Response(b"".join(told))
-    response.raw_headers = [*HEADERS, (b"content-length", str(len(response.body)).encode())]
-    return response
+    return whole_stream([opened(form), ended(form)])
 
 
 def _not_stopped(message: str) -> Response:

@@ -14,11 +14,12 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from protocol import sse
+from protocol.answers import Answer
 from protocol.entries import Principal, public
 from protocol.errors import Invalid, InvalidId, NotFound
 from protocol.state import RunState, Status
 from protocol.subjects import check_id
-from runtime.asks import Start
+from runtime.asks import Resume, Start
 from runtime.chunks import Chunk
 from runtime.engine import Engine
 from runtime.index import Query
@@ -34,12 +35,13 @@ from .rest_forms import (
     CancelForm,
     EventsQuery,
     NoQuery,
+    ResumeForm,
     RunForm,
     RunQuery,
     RunsQuery,
 )
 from .rest_table import OPERATIONS
-from .run_object import run_object, steps
+from .run_object import audit, run_object, steps
 from .stream import HEADERS, EventStream, Streams
 
 FACE = "rest"
@@ -151,6 +153,20 @@ class Rest:
             follow.close()
         body = b'{"events":[%b],"next_after_seq":%d,"has_more":%b}' % (b",".join(told), last, more)
         return Response(body, media_type="application/json")
+
+    async def resume_run(self, request: Request) -> Response:
+        by, run_id = principal(request), _id(request, "run_id")
+        read_query(NoQuery, request)
+        key = _idempotency_key(request)
+        form = parse(ResumeForm, await read_json(request, self._body_bytes_max))
+        answers = [Answer(one.interrupt_id, one.status, one.payload) for one in form.answers]
+        done = await self._engine.resume(run_id, Resume(answers, key), by, FACE)
+        return _answer(run_object(done.state), _etag(done.state))
+
+    async def get_audit(self, request: Request) -> Response:
+        by, run_id = principal(request), _id(request, "run_id")
+        read_query(NoQuery, request)
+        return _answer({"run_id": run_id, "audit": audit(await self._engine.state(run_id, by))})
 
     async def cancel_run(self, request: Request) -> Response:
         by, run_id = principal(request), _id(request, "run_id")

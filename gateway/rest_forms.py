@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from ag_ui.core import Context, Message, Tool
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, JsonValue, Tag
 
+from protocol.interrupts import INTERRUPTS_MAX
 from protocol.state import Status
 from protocol.subjects import ID_BYTES_MAX
 
@@ -74,6 +75,22 @@ class CancelForm(Form):
     reason: str | None = Field(None, max_length=REASON_CHARS_MAX, description="Recorded with the cancel.")
 
 
+class AnswerForm(Form):
+    """An answer to one open interrupt."""
+
+    interrupt_id: Id = Field(description="The interrupt's id, or its gate's.")
+    status: Literal["resolved", "cancelled"] = Field(
+        "resolved", description="`cancelled` abandons the question; the agent is told so."
+    )
+    payload: JsonValue = Field(None, description="The answer itself; it has to fit the interrupt's `responseSchema`.")
+
+
+class ResumeForm(Form):
+    """Answers to all open interrupts of a run, at once."""
+
+    answers: list[AnswerForm] = Field(min_length=1, max_length=INTERRUPTS_MAX)
+
+
 class RunsQuery(Form):
     """Which runs."""
 
@@ -129,6 +146,49 @@ class MessageObject(BaseModel):
     role: str
 
 
+class Person(BaseModel):
+    """Who it was, as the credential says."""
+
+    id: str
+    kind: str
+    name: str
+
+
+class Decision(BaseModel):
+    """What became of an interrupt. `closed` says that the run was ended without an answer."""
+
+    interrupt_id: str
+    gate: str = Field(description="The interrupt's id in the whole tenant.")
+    status: Literal["resolved", "cancelled", "expired", "closed"]
+    decision: Literal["approve", "reject", "answer"] | None
+    by: Person | None
+    face: str | None = Field(description="Through which of hocket's faces.")
+    at: datetime | None
+
+
+class AuditRecord(BaseModel):
+    """One thing that was asked of a run or became of it, at entry `seq` of its log."""
+
+    model_config = ConfigDict(extra="allow")
+
+    what: Literal["started", "waiting", "answered", "cancelled", "expired"]
+    seq: int
+    at: datetime
+    by: Person | None
+    face: str | None
+    interrupts: list[str] | None = Field(None, description="With `waiting`: the interrupts' ids.")
+    answers: list[dict[str, JsonValue]] | None = Field(None, description="How each was answered, not with what.")
+    outcome: str | None = Field(None, description="With `expired`: whether the run goes on (`answer`) or ends.")
+    reason: str | None = None
+
+
+class Audit(BaseModel):
+    """Who asked for what, and who decided, in order."""
+
+    run_id: str
+    audit: list[AuditRecord]
+
+
 class RunObject(BaseModel):
     """A run as of entry `seq` of its log. `messages`, `state` and `steps` are there if they were asked for."""
 
@@ -147,6 +207,7 @@ class RunObject(BaseModel):
     usage: dict[str, int] | None = Field(description="Tokens, as far as the agent reported them.")
     metadata: dict[str, JsonValue]
     interrupts: list[dict[str, JsonValue]] = Field(description="What the run waits for; empty unless it waits.")
+    decisions: list[Decision] = Field(description="What became of the interrupts before.")
     result: JsonValue = Field(description="What the agent finished with, null if nothing.")
     messages: list[MessageObject] | None = None
     state: JsonValue = None
@@ -217,6 +278,13 @@ class Problem(BaseModel):
     code: str
     detail: str
     run_id: str | None = Field(None, description="With `thread_busy`: the run in progress.")
+    missing: list[str] | None = Field(None, description="With `interrupts_missing`: what has no answer.")
+    faults: list[dict[str, str]] | None = Field(
+        None, description="With `invalid_answer`: interrupt_id, path (a JSON pointer into the payload) and message."
+    )
+    resolved: dict[str, JsonValue] | None = Field(
+        None, description="With `already_resolved`: how, by whom, through which face and when."
+    )
 
 
 class Health(BaseModel):

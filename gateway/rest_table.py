@@ -4,11 +4,13 @@ from .openapi import EVENT_STREAM, JSON, Answer, Header, Operation
 from .rest_forms import (
     WAIT_SECONDS_MAX,
     AgentList,
+    Audit,
     CancelForm,
     EventPage,
     EventsQuery,
     Health,
     NoQuery,
+    ResumeForm,
     RunForm,
     RunObject,
     RunPage,
@@ -94,6 +96,37 @@ OPERATIONS = (
         (404, 422, *_AWAY),
         EventsQuery,
         (Header("Last-Event-ID", "The last entry the client has.", {"type": "string", "pattern": "^[0-9]{1,15}$"}),),
+    ),
+    Operation(
+        "resume_run",
+        "POST",
+        "/v1/runs/{run_id}/resume",
+        "Answer what a run waits for",
+        {
+            200: Answer(
+                "The answers are recorded, by this call or by the same one before, and the run goes on.", _RUN, (_ETAG,)
+            )
+        },
+        (400, 404, 409, 410, 413, 415, 422, *_AWAY),
+        NoQuery,
+        (
+            Header(
+                "Idempotency-Key",
+                "1 to 128 visible ASCII characters. The same answers from the same caller under the same key are the "
+                "same success; anything else that comes second is told `already_resolved`.",
+                {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[!-~]{1,128}$"},
+            ),
+        ),
+        ResumeForm,
+    ),
+    Operation(
+        "get_audit",
+        "GET",
+        "/v1/runs/{run_id}/audit",
+        "Who asked and who decided",
+        {200: Answer("The record, oldest first.", {JSON: Audit})},
+        (404, 422, *_AWAY),
+        NoQuery,
     ),
     Operation(
         "cancel_run",

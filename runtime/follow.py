@@ -113,6 +113,15 @@ class Tail:
         self._refilling = None
         self._catch_up_with_live()
 
+    async def reach(self) -> None:
+        """Reads on to what the log holds now: who asks after more than the head may have appended it itself, and the
+        live copy of that may still be on its way."""
+        last = await self._log.last(self.run, exact=True)
+        if last is not None and last.rev > self._head_rev:
+            self.refill()
+            if self._refilling is not None:
+                await asyncio.shield(self._refilling)
+
     async def audit(self) -> None:
         """Looks whether something was missed without anyone noticing, as a broken route in a cluster can make it."""
         last = await self._log.last(self.run)
@@ -154,6 +163,8 @@ class Tails:
             if not opening.done():
                 await asyncio.shield(opening)
             opening.result()
+            if after_seq > tail.head and not tail.ended:
+                await tail.reach()
         except BaseException:
             follow.close()
             raise

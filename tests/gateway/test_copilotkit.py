@@ -132,7 +132,8 @@ async def test_a_stop_decides_nothing_for_a_run_that_waits_for_an_answer(
         stopped = await post(house, "/agent/asking/stop/t1")
         state = await house.engine.state("r1", BY)
     for answer in (ran, connected):
-        outcome = {"type": "interrupt", "interrupts": [{"id": "i", "reason": "confirmation"}]}
+        noted = {"hocket": {"gate": "g-r1-0", "name": "i"}}
+        outcome = {"type": "interrupt", "interrupts": [{"id": "i", "reason": "confirmation", "metadata": noted}]}
         assert data_of(answer.text)[-1]["outcome"] == outcome
     assert stopped.json()["stopped"] is False
     assert state.status is Status.WAITING
