@@ -173,12 +173,12 @@ def resume(run_id: str, follow: bool, url: str | None, as_json: bool, **options:
         watch = Watch(client, run_id, as_json, asks, url)
         if given:
             answers = answers_of(given.read(sys.stdin), [one["id"] for one in run["interrupts"]])
-            run = client.resume(run_id, answers, watch.key)
+            answered = client.resume(run_id, answers, watch.key)
             if not follow:
                 if as_json:
-                    click.echo(orjson.dumps(run))
+                    click.echo(orjson.dumps(answered))
                 return
-        code = watch.follow(run["seq"], until_answered=not given and not follow)
+        code = watch.follow(run["seq"], answered=bool(given), until_answered=not follow)
     raise SystemExit(code)
 
 

@@ -296,7 +296,7 @@ def _alone(root: Schema, given: Any) -> Schema | None:
     """A part of a schema that can stand alone, with the definitions that it may refer to; None if it cannot."""
     if not isinstance(given, dict):
         return None
-    check: Schema = {key: root[key] for key in ("$defs", "definitions") if key in root} | given
+    check = {key: part for key, part in root.items() if key in ("$defs", "definitions")} | given
     return check if schema.fault_of(check) is None else None
 
 

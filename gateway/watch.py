@@ -43,9 +43,10 @@ class Watch:
         self._seq = 0
         self.key = str(uuid.uuid4())
 
-    def follow(self, after_seq: int, until_answered: bool = False) -> int:
-        """Shows every entry after `after_seq` and gives the exit code: what became of the run. With `until_answered`
-        it is 0 once its question is answered here, and 2 where something else came first."""
+    def follow(self, after_seq: int, answered: bool = False, until_answered: bool = False) -> int:
+        """Shows every entry after `after_seq` and gives the exit code: what became of the run. `answered` is that
+        what was open there no longer is. With `until_answered` the code is 0 once its question is answered here, and
+        2 where something else came first."""
         self._seq = after_seq
         entries: Iterable[Told] = self._client.events(self._run_id, after_seq)
         with ExitStack() as stack:
@@ -54,16 +55,14 @@ class Watch:
                 entries = feed = stack.enter_context(Feed(iter(entries)))
                 dialogue = Dialogue(feed)
             try:
-                return self._shown(entries, dialogue, until_answered)
+                code = self._at_gate(dialogue, until_answered, drawn=False) if after_seq and not answered else None
+                return self._shown(entries, dialogue, until_answered) if code is None else code
             except KeyboardInterrupt:
                 rest = f"hocket tail {self._run_id} --from {self._seq + 1}"
                 self._drawing.note(f"the run goes on; to see the rest: {rest}")
                 return _INTERRUPTED
 
     def _shown(self, entries: Iterable[Told], dialogue: Dialogue | None, until_answered: bool) -> int:
-        code = self._at_gate(dialogue, until_answered, drawn=False) if self._seq else None
-        if code is not None:
-            return code
         for told in entries:
             self._seq = told.seq
             if self._as_json:
@@ -72,7 +71,7 @@ class Watch:
                 self._drawing.draw(told)
             if until_answered and told.name == "ask":
                 return _REFUSED
-            status = status_after(told.event)
+            status, code = status_after(told.event), None
             if status == "waiting" or told.event.get("type") == ASK_RESUME:
                 code = self._at_gate(dialogue, until_answered, drawn=status == "waiting")
             elif status:
