@@ -170,15 +170,30 @@ async def rubbish(run: Any) -> Any:
 
 
 async def interrupting(run: Any) -> Any:
-    """Asks for a decision and waits for it."""
+    """Asks for a decision and says what it was; `forwardedProps` name what else it asks, and whether it then fails."""
+    if run.answers:
+        told = next(iter(run.answers.values()))
+        if _asked(run, "fails"):
+            raise RuntimeError("after the answer")
+        call = next(call.id for message in run.input.messages for call in getattr(message, "tool_calls", None) or ())
+        yield run.tool_call("send", {"to": "you"}, {"sent": told.approved}, id=call)
+        yield f"{told.status}: {told.text}"
+        return
     n = run.input.run_id
     yield [
         {"type": "TOOL_CALL_START", "toolCallId": f"{n}-c", "toolCallName": "send"},
         {"type": "TOOL_CALL_ARGS", "toolCallId": f"{n}-c", "delta": '{"to":"you"}'},
         {"type": "TOOL_CALL_END", "toolCallId": f"{n}-c"},
     ]
-    asked = {"id": f"{n}-i", "reason": "tool_call", "toolCallId": f"{n}-c", "message": "Send it?"}
-    yield {"type": "RUN_FINISHED", "outcome": {"interrupts": [asked], "type": "interrupt"}}
+    asked = {
+        "id": f"{n}-i",
+        "reason": "tool_call",
+        "toolCallId": f"{n}-c",
+        "message": "Send it?",
+        **_asked(run, "ask", {}),
+    }
+    more = [{"id": f"{n}-{name}", "reason": "confirmation"} for name in _asked(run, "also", ())]
+    yield {"type": "RUN_FINISHED", "outcome": {"interrupts": [asked, *more], "type": "interrupt"}}
 
 
 async def large(run: Any) -> Any:

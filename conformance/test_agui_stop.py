@@ -97,16 +97,3 @@ def test_a_cursor_at_the_interrupt_is_answered_with_an_end(
     last = s.polled(http, name)["seq"]
     answer = http.post("/agui/interrupting", json=s.agui_input(name, name), params={"after_seq": last})
     assert answer.status_code == 200 and "data:" not in answer.text
-
-
-@clients
-@pytest.mark.requirement("agui.resume")
-def test_the_answer_to_an_interrupt_resumes_the_run(agui: Driver, http: httpx.Client, name: str, client: str) -> None:
-    resume = [{"interruptId": f"{name}-i", "status": "resolved", "payload": {"approved": True}}]
-    result = agui.play(
-        s.agent("interrupting", name), s.run(name), s.run(f"{name}-2", text=None, resume=resume), client=client
-    )  # fmt: skip
-    a = result["clients"]["a"]
-    s.check_run(a["runs"][1])
-    assert a["pending"] == []
-    assert s.polled(http, name)["status"] == "completed"

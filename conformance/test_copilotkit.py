@@ -291,10 +291,40 @@ def test_a_threads_id_may_hold_anything(copilotkit: Driver, name: str, odd: str)
 
 
 @pytest.mark.requirement("copilotkit.resume")
-def test_the_answer_to_an_interrupt_resumes_the_run(copilotkit: Driver, name: str) -> None:
+def test_the_answer_to_an_interrupt_resumes_the_run(copilotkit: Driver, http: httpx.Client, name: str) -> None:
     result = copilotkit.play(
         s.core("interrupting", name), s.ask(runId=name),
         s.ask(text=None, runId=name, resume=[{"interruptId": f"{name}-i", "status": "resolved", "payload": {}}]),
     )  # fmt: skip
     _ended(result["clients"]["a"])
-    assert result["clients"]["a"]["pending"] == []
+    assert result["clients"]["a"]["pending"] == [] and result["warnings"] == []
+    _same_as_thread(http, result["clients"]["a"], name)
+
+
+@transports
+@pytest.mark.requirement("copilotkit.resume", "copilotkit.connect")
+def test_after_a_reload_the_interrupt_is_pending_and_its_answer_resumes_the_run(
+    copilotkit: Driver, http: httpx.Client, name: str, transport: str
+) -> None:
+    answer = {"interruptId": f"{name}-i", "status": "resolved", "payload": {"approved": True}}
+    result = copilotkit.play(
+        s.core("interrupting", name), s.ask(runId=name), s.core("interrupting", name, "b"), s.op("connect", "b"),
+        s.ask("b", text=None, runId="whatever", resume=[answer]), transport=transport,
+    )  # fmt: skip
+    a, b = result["clients"]["a"], result["clients"]["b"]
+    assert len(a["pending"]) == 1 and b["pending"] == []
+    _ended(b)
+    assert 'resolved: {"approved":true}' in [message.get("content") for message in b["messages"]]
+    _same_as_thread(http, b, name)
+    assert s.polled(http, name)["decisions"][0]["face"] == "copilotkit"
+
+
+@pytest.mark.requirement("copilotkit.resume", "copilotkit.errors")
+def test_a_stale_answer_is_shown_as_an_error(copilotkit: Driver, http: httpx.Client, name: str) -> None:
+    answer = {"interruptId": f"{name}-i", "status": "resolved", "payload": {"approved": True}}
+    result = copilotkit.play(
+        s.core("interrupting", name), s.ask(runId=name), s.core("interrupting", name, "b"), s.op("connect", "b"),
+        s.ask("b", text=None, runId="b", resume=[answer]), s.ask("a", text=None, runId="a", resume=[answer]),
+    )  # fmt: skip
+    assert "already_resolved" in str(result["clients"]["a"]["errors"])
+    assert len(s.polled(http, name)["decisions"]) == 1

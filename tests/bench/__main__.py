@@ -11,10 +11,19 @@ from pathlib import Path
 
 import uvloop
 
-from . import reading, streams
+from . import reading, streams, waiting
 from .figures import Figure, table
 
-_MEASURES = (streams.fanout, streams.durable, streams.paced, reading.replay, reading.idle, reading.resume, reading.poll)
+_MEASURES = (
+    streams.fanout,
+    streams.durable,
+    streams.paced,
+    reading.replay,
+    reading.idle,
+    reading.resume,
+    reading.poll,
+    waiting.waiting,
+)
 
 
 async def measure(only: str | None) -> list[Figure]:

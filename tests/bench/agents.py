@@ -26,6 +26,14 @@ async def paced(run: Any) -> AsyncIterator[Any]:
         yield f"@{time.time_ns()};"
 
 
+async def asking(run: Any) -> AsyncIterator[Any]:
+    """Asks whether to go on, and does."""
+    if run.answers:
+        yield "On."
+    else:
+        yield run.interrupt("Go on?", id="go")
+
+
 async def silent(run: Any) -> AsyncIterator[Any]:
     """`n seconds`: n events, then silence for so long."""
     count, seconds = _words(run)

@@ -27,35 +27,41 @@ class Ground:
     url: str
     pid: int
 
-    def cpu_s(self, gateway_only: bool = False) -> float:
-        """User and system CPU seconds used so far, of all its processes or of the gateway alone."""
-        return sum(sum(process.cpu_times()[:2]) for process in self._processes(gateway_only))
+    def cpu_s(self, gateway_only: bool = False, nats: bool = True) -> float:
+        """User and system CPU seconds used so far, of all its processes, the gateway alone, or without nats-server."""
+        told = self._processes(gateway_only)
+        return sum(sum(process.cpu_times()[:2]) for process in told if nats or not _is_nats(process))
 
     def split(self) -> dict[str, float]:
         """CPU seconds by process: gateway, nats-server, worker."""
         told: dict[str, float] = {}
         for process in self._processes(False):
             line = " ".join(process.cmdline())
-            name = "nats" if "nats-server" in line else "worker" if " worker" in line else "gateway"
+            name = "nats" if _is_nats(process) else "worker" if " worker" in line else "gateway"
             told[name] = told.get(name, 0.0) + sum(process.cpu_times()[:2])
         return told
 
-    def rss_kb(self) -> float:
-        """Resident memory of the gateway."""
-        return float(psutil.Process(self.pid).memory_info().rss) / 1024
+    def rss_kb(self, whole: bool = False) -> float:
+        """Resident memory of the gateway, or of the gateway and the worker."""
+        told = [process for process in self._processes(not whole) if not _is_nats(process)]
+        return float(sum(process.memory_info().rss for process in told)) / 1024
 
     def _processes(self, gateway_only: bool) -> list[psutil.Process]:
         root = psutil.Process(self.pid)
         return [root] if gateway_only else [root, *root.children(recursive=True)]
 
 
+def _is_nats(process: psutil.Process) -> bool:
+    return any("nats-server" in word for word in process.cmdline())
+
+
 @contextlib.asynccontextmanager
-async def hocket(**environ: str) -> AsyncIterator[Ground]:
-    """A fresh hocket with the bench's agents."""
+async def hocket(data: Path | None = None, **environ: str) -> AsyncIterator[Ground]:
+    """A hocket with the bench's agents, fresh unless `data` is a folder that one has had before."""
     with tempfile.TemporaryDirectory() as folder:
         ready = Path(folder) / "ready.json"
-        named = [f"--agent={name}={_HERE / 'agents.py'}:{name}" for name in ("burst", "paced", "silent")]
-        command = [str(Path(sys.executable).parent / "hocket"), "dev", "--port=0", f"--data={folder}/data"]
+        named = [f"--agent={name}={_HERE / 'agents.py'}:{name}" for name in ("burst", "paced", "silent", "asking")]
+        command = [str(Path(sys.executable).parent / "hocket"), "dev", "--port=0", f"--data={data or folder + '/data'}"]
         environ = {"HOCKET_LOG_LEVEL": "error", **environ}
         process = _spawn([*command, f"--ready-file={ready}", *named], environ)
         async with _ended(process):

@@ -33,6 +33,15 @@ async def torrent(run: Any) -> Any:
         yield "word "
 
 
+async def asking(run: Any) -> Any:
+    """Asks once, for as long as its user says (in seconds), and then tells what it was told."""
+    if run.answers:
+        yield f"told {run.answers['go'].payload}"
+    else:
+        seconds = float(run.input.messages[-1].content)
+        yield run.interrupt("Go on?", id="go", expires_in_s=seconds, on_expiry="answer", default="nothing")
+
+
 async def _worker(url: str, name: str) -> None:
     from runtime.agents.python import PythonAgent
     from runtime.log import Log
@@ -42,7 +51,7 @@ async def _worker(url: str, name: str) -> None:
     settings = load({}, ack_wait_s=1.0, append_timeout_s=20.0)
     log = await Log.open(url, name, settings.append_timeout_s)
     worker = Worker(
-        log, {call.__name__: PythonAgent(call.__name__, call) for call in (ticker, torrent)}, settings, name
+        log, {call.__name__: PythonAgent(call.__name__, call) for call in (ticker, torrent, asking)}, settings, name
     )
     await worker.start()
     await _until_stopped("ready")
@@ -55,7 +64,8 @@ async def _gateway(url: str, port: str) -> None:
     from gateway.server import Server, bind
     from runtime.settings import load
 
-    async with open_gateway(load({}, nats_url=url, append_timeout_s=20.0), url) as gateway:
+    settings = load({}, nats_url=url, append_timeout_s=20.0)
+    async with open_gateway(settings, url) as gateway:
         listening = bind("127.0.0.1", int(port))
         serving = asyncio.create_task(Server(gateway)._serve([listening]))
         sys.stdout.write(f"{listening.getsockname()[1]}\n")

@@ -78,6 +78,11 @@ async def ended(engine: Engine, by: Principal, run_id: str = "r1") -> RunState:
     return await until(engine, by, lambda state: state.ended_at_ms is not None, run_id)
 
 
+def text_of(state: RunState) -> str:
+    """What the agent has said, all its messages joined."""
+    return "".join("".join(message.text or ()) for message in state.messages if message.role == "assistant")
+
+
 async def stored(log: Log, run_id: str = "r1", tenant: str = "default") -> list[Stored]:
     return [one async for batch in log.read(run_subject(tenant, run_id)) for one in batch]
 
