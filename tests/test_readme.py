@@ -61,7 +61,12 @@ def test_every_command_and_option_is_in_the_readme() -> None:
     told = {row[0].strip("`").removeprefix("hocket "): row[1] for row in rows("Commands")}
     assert list(told) == list(hocket.commands)
     for name, command in hocket.commands.items():
-        options = {option for one in command.params if not getattr(one, "hidden", False) for option in one.opts}
+        options = {
+            option
+            for one in command.params
+            if not getattr(one, "hidden", False)
+            for option in (*one.opts, *one.secondary_opts)
+        }
         assert {option for option in options if option.startswith("--")} == set(re.findall(r"--[a-z-]+", told[name]))
 
 

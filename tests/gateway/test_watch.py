@@ -11,7 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.command import Dev, open_dev, run_command
+from runtime.nats_server import EmbeddedServer
+from tests.command import HOCKET, START_SECONDS, Dev, environ, open_dev, run_command, start
 from tests.terminal import open_terminal
 
 pytestmark = pytest.mark.anyio
@@ -72,9 +73,9 @@ async def dev(tmp_path: Path) -> AsyncIterator[Dev]:
         yield opened
 
 
-async def waiting(dev: Dev, agent: str) -> dict[str, Any]:
-    await dev.start_run(agent, "r1")
-    return await dev.run_once("r1", lambda run: run["status"] == "waiting")
+async def waiting(dev: Dev, agent: str, run_id: str = "r1") -> dict[str, Any]:
+    await dev.start_run(agent, run_id)
+    return await dev.run_once(run_id, lambda run: run["status"] == "waiting")
 
 
 async def answer(dev: Dev, *answers: dict[str, Any]) -> None:
@@ -216,6 +217,29 @@ async def test_several_questions_are_asked_one_after_the_other_and_one_may_be_ab
         assert terminal.out == 'cancelled null resolved {"approved": false}\n'
 
 
+async def test_a_prompt_outlives_its_gateway(tmp_path: Path, nats: EmbeddedServer) -> None:
+    (tmp_path / "agents.py").write_text(AGENTS)
+    at = {"HOCKET_NATS_URL": nats.url}
+    async with contextlib.AsyncExitStack() as stack:
+        words = ("worker", "--agent", "mails=agents.py:mails")
+        worker = await stack.enter_async_context(start(*words, cwd=tmp_path, name="worker", **at))
+        await worker.says("runs mails")
+        async with start("gateway", "--port", "0", cwd=tmp_path, name="killed", **at) as killed:
+            await killed.says("hocket gateway on ")
+            url = killed.out.split()[-1]
+            terminal = await stack.enter_async_context(open_terminal("run", "mails", "hi", "--url", url, cwd=tmp_path))
+            await terminal.shows("Approve? [y/n] ")
+        port = url.rpartition(":")[2]
+        await stack.enter_async_context(start("gateway", "--port", port, cwd=tmp_path, name="next", **at))
+        terminal.type("y\n")
+        await terminal.shows("· completed\n")
+        assert await terminal.ended() == 0
+        assert terminal.shown.count("Approve?") == 1
+        worker.process.terminate()
+        assert await worker.ended() == 0
+    assert terminal.out == 'Written. \nresolved {"approved": true}\n'
+
+
 async def test_resume_without_follow_ends_with_the_answer(dev: Dev, tmp_path: Path) -> None:
     await waiting(dev, "mails")
     async with open_terminal("resume", "r1", "--no-follow", cwd=tmp_path, HOCKET_URL=dev.url) as terminal:
@@ -280,20 +304,18 @@ async def test_as_json_nothing_is_asked_and_an_answered_question_does_not_end_th
     assert "ask.resume" in [json.loads(line)["type"] for line in whole[1].splitlines()]
 
 
-@pytest.mark.parametrize(
-    ("words", "told"),
-    [
+async def test_resume_answers_and_shows_the_rest(dev: Dev, tmp_path: Path) -> None:
+    ways = [
         (["--approve", "--note", "fine"], 'resolved {"approved": true, "note": "fine"}'),
         (["--reject"], 'resolved {"approved": false}'),
         (["--cancel"], "cancelled null"),
         (["--answer", '{"a": "b=c"}'], 'resolved {"a": "b=c"}'),
         (["--interrupt", "q", "--answer", 'q="yes"'], 'resolved "yes"'),
-    ],
-)
-async def test_resume_answers_and_shows_the_rest(dev: Dev, tmp_path: Path, words: list[str], told: str) -> None:
-    await waiting(dev, "mails")
-    code, out, _ = await run_command("resume", "r1", *words, cwd=tmp_path, HOCKET_URL=dev.url)
-    assert (code, out) == (0, f"{told}\n")
+    ]
+    for number, (words, told) in enumerate(ways):
+        await waiting(dev, "mails", f"r{number}")
+        code, out, _ = await run_command("resume", f"r{number}", *words, cwd=tmp_path, HOCKET_URL=dev.url)
+        assert (code, out) == (0, f"{told}\n")
 
 
 async def test_several_questions_are_answered_by_their_ids(dev: Dev, tmp_path: Path) -> None:
@@ -326,6 +348,17 @@ async def test_whoever_comes_second_is_told_who_decided_and_when(dev: Dev, tmp_p
         "hocket: Interrupt 'q' is already resolved: resolved by Development through rest "
         f"at {when}, decision approve.\n"
     ))  # fmt: skip
+
+
+async def test_an_answer_is_read_from_stdin(dev: Dev, tmp_path: Path) -> None:
+    await waiting(dev, "mails")
+    process = await asyncio.create_subprocess_exec(
+        *HOCKET, "resume", "r1", "--answer", "-", cwd=tmp_path, env=environ(HOCKET_URL=dev.url),
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    async with asyncio.timeout(START_SECONDS):
+        out, _ = await process.communicate(b'{"from": "a file"}\n')
+    assert (process.returncode, out.decode()) == (0, 'resolved {"from": "a file"}\n')
 
 
 async def test_an_answer_that_does_not_fit_is_refused_in_the_gateways_words(dev: Dev, tmp_path: Path) -> None:
