@@ -68,7 +68,7 @@ def _more(error: errors.HocketError) -> dict[str, Any]:
         return {"missing": error.missing}
     if isinstance(error, errors.InvalidAnswer):
         return {"faults": error.faults}
-    if isinstance(error, errors.AlreadyResolved) and error.resolved is not None:
+    if isinstance(error, errors.AlreadyResolved):
         return {"resolved": told_decision(error.resolved)}
     return {}
 

@@ -58,16 +58,14 @@ def requester(state: RunState) -> dict[str, Any]:
     return {"id": by.id, "kind": by.kind, "name": by.name, "face": state.face}
 
 
-def fit(state: RunState, answers: Sequence[Answer], now_ms: int, partial: bool, knows: bool) -> list[dict[str, Any]]:
-    """The answers as they are recorded, if they may be. `partial` is for callers that can name but one interrupt, and
-    `knows` for those who may be told who has decided.
+def fit(state: RunState, answers: Sequence[Answer], now_ms: int, partial: bool = False) -> list[dict[str, Any]]:
+    """The answers as they are recorded, if they may be. `partial` is for callers that can name but one interrupt.
 
     Raises UnknownInterrupt, NotWaiting, AlreadyResolved, InterruptExpired, InterruptsMissing, InvalidAnswer.
     """
-    gates = [(_open_gate(state, answer, now_ms, knows), answer) for answer in answers]
-    if not state.gates or not gates:
-        if state.status is not Status.WAITING:
-            raise NotWaiting(state.id, state.status.value)
+    gates = [(_open_gate(state, answer, now_ms), answer) for answer in answers]
+    if not gates and state.status is not Status.WAITING:
+        raise NotWaiting(state.id, state.status.value)
     named = [gate.id for gate, _ in gates]
     missing = [gate.interrupt_id for gate in state.open_gates if gate.id not in named]
     if not gates or (missing and not partial):
@@ -80,7 +78,7 @@ def fit(state: RunState, answers: Sequence[Answer], now_ms: int, partial: bool, 
     return [_recorded(gate, answer) for gate, answer in gates]
 
 
-def _open_gate(state: RunState, answer: Answer, now_ms: int, knows: bool) -> Gate:
+def _open_gate(state: RunState, answer: Answer, now_ms: int) -> Gate:
     gate = find(state, answer.interrupt_id)
     if gate is None:
         if not state.gates:
@@ -89,7 +87,7 @@ def _open_gate(state: RunState, answer: Answer, now_ms: int, knows: bool) -> Gat
     if gate.status == "expired" or (gate.status == "open" and has_expired(gate, now_ms)):
         raise InterruptExpired(answer.interrupt_id, str(gate.interrupt["expiresAt"]))
     if gate.status != "open":
-        raise AlreadyResolved(answer.interrupt_id, resolved(gate) if knows else None)
+        raise AlreadyResolved(answer.interrupt_id, resolved(gate))
     return gate
 
 

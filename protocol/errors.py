@@ -158,16 +158,14 @@ class NotWaiting(Conflict):
 
 
 class AlreadyResolved(Conflict):
-    """`resolved` says how, by whom, through which face and when (`at_ms`), for whoever may know; else it is None."""
+    """`resolved` says how (`status`, `decision`), by whom, through which face and when (`at_ms`)."""
 
     code = "already_resolved"
 
-    def __init__(self, interrupt_id: str, resolved: dict[str, Any] | None) -> None:
-        told = ""
-        if resolved is not None:
-            who = (resolved["by"] or {}).get("name") or (resolved["by"] or {}).get("id") or "hocket"
-            told = f": {resolved['status']} by {who} through {resolved['face']}"
-        super().__init__(f"Interrupt {_shown(interrupt_id)} is already resolved{told}.")
+    def __init__(self, interrupt_id: str, resolved: dict[str, Any]) -> None:
+        by = resolved["by"] or {"id": "nobody", "name": ""}
+        told = f"{resolved['status']} by {by['name'] or by['id']} through {resolved['face']}"
+        super().__init__(f"Interrupt {_shown(interrupt_id)} is already resolved: {told}.")
         self.resolved = resolved
 
 

@@ -55,6 +55,7 @@ class Engine:
         Raises AgentNotFound, ThreadBusy, RunMismatch (the id or key belongs to another request), InvalidId, TooLarge.
         """
         _check_scope(by, "runs:start")
+        _check_scope(by, "runs:read")  # whoever starts, answers or cancels a run is shown it
         agent = await self.agent(want.agent)
         run_id = check_id(want.run_id, "The run id") if want.run_id is not None else self._fresh_id(want, by)
         run = run_subject(by.tenant, run_id)
@@ -99,6 +100,7 @@ class Engine:
             if last is None:
                 raise RunNotFound(run_id)
             _check_scope(by, "runs:cancel")
+            _check_scope(by, "runs:read")
             # An agent at full speed appends while its last words are being folded. So they are only counted, from
             # the second try on: nothing in the flow lane ends a run.
             if not looked or last.lane != "flow":
@@ -130,15 +132,16 @@ class Engine:
             last = await self._log.last(run, exact=True)
             if last is None:
                 raise RunNotFound(run_id)
-            state = await self._state(run_id, by, last.rev)
             _check_scope(by, "runs:resume")
+            _check_scope(by, "runs:read")
+            state = await self._state(run_id, by, last.rev)
             given, passed_over = want.answers, list[str]()
             if want.lenient:
                 given, passed_over = answers.relevant(state, given)
             repeated = answers.repeated(state, given, by, digest)
             if repeated is not None:
                 return Resumed(state, False, repeated, passed_over)
-            recorded = answers.fit(state, given, _now_ms(), want.partial, _may(by, "runs:read"))
+            recorded = answers.fit(state, given, _now_ms(), want.partial)
             leg_id = want.leg_id or str(uuid.uuid4())
             entry = ask(
                 ASK_RESUME, by, face, _now_ms(), agent=state.agent, runId=state.id, legId=leg_id,
@@ -329,15 +332,13 @@ class Engine:
         return {**given, "messages": own, "state": state}
 
 
-def _may(by: Principal, scope: str) -> bool:
-    return not isinstance(by, Caller) or by.may(scope)
-
-
 def _check_scope(by: Principal, scope: str, everywhere: bool = False) -> None:
     """Raises Forbidden. `everywhere` is for what one run's own token does not allow."""
-    if not _may(by, scope):
+    if not isinstance(by, Caller):
+        return
+    if not by.may(scope):
         raise Forbidden(scope)
-    if everywhere and isinstance(by, Caller) and by.run is not None:
+    if everywhere and by.run is not None:
         raise Forbidden(f"{scope} for more than one run")
 
 

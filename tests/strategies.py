@@ -189,7 +189,7 @@ class Growing:
             self.add(ask(ASK_CANCEL, BY, "test", at_ms, runId=self.state.id, reason=None))
         elif how == "answer":
             answers = [Answer(gate.id, payload={"approved": True}) for gate in self.state.open_gates]
-            told = fit(self.state, answers, 0, False, True)
+            told = fit(self.state, answers, 0)
             said = [{"id": f"u{leg_id}", "role": "user", "content": "and this"}]
             self.add(ask(ASK_RESUME, BY, "test", at_ms, legId=leg_id, answers=told, digest="d", messages=said))
         else:
