@@ -126,11 +126,12 @@ class Watch:
                 self._client.resume(self._run_id, list(answers.values()), self.key)
                 return 0 if until_answered else None
             except Refusal as refusal:
-                faults = refusal.problem.get("faults")
-                if refusal.kind == "invalid_answer" and isinstance(faults, list):
+                faults = [one for one in refusal.problem.get("faults") or () if one["interrupt_id"] in answers]
+                if refusal.kind == "invalid_answer" and faults:
                     for fault in faults:
                         self._drawing.detail(f"{fault['path'].removeprefix('/')} {fault['message']}".strip())
-                        answers.pop(fault["interrupt_id"], None)
+                    for name in {fault["interrupt_id"] for fault in faults}:
+                        del answers[name]
                 elif refusal.kind in _TOO_LATE:
                     self._drawing.note(refusal.message)
                     return _REFUSED if until_answered else None
