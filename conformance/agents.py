@@ -196,6 +196,34 @@ async def interrupting(run: Any) -> Any:
     yield {"type": "RUN_FINISHED", "outcome": {"interrupts": [asked, *more], "type": "interrupt"}}
 
 
+REVIEW = {"type": "object", "required": ["approved"], "properties": {"approved": {"type": "boolean"}}}
+
+
+async def reviewing(run: Any) -> Any:
+    """Asks for a review with a schema, a renderer and values, and says what it was told."""
+    if not run.answers:
+        yield "Checked."
+        yield run.interrupt("OK?", name="ok", response_schema=REVIEW, renderer="acme:review", values={"amount": 120})
+    told = run.answers["ok"]
+    yield json.dumps({"status": told.status, "payload": told.payload, "text": told.text})
+
+
+async def hurried(run: Any) -> Any:
+    """Asks for less than a second; `forwardedProps.on_expiry` says what becomes of it then. Says that it was told."""
+    if not run.answers:
+        outcome = _asked(run, "on_expiry", "cancel")
+        default = {"approved": False} if outcome == "answer" else None
+        yield run.interrupt("Quick?", name="ok", expires_in_s=0.3, on_expiry=outcome, default=default)
+    yield f"I was told: {run.answers['ok'].status}"
+
+
+async def twofold(run: Any) -> Any:
+    """Asks two questions at once, without schemas, and says what it was told."""
+    if not run.answers:
+        yield run.interrupts(run.question("A?", name="a"), run.question("B?", name="b"))
+    yield json.dumps([run.answers["a"].payload, run.answers["b"].payload])
+
+
 async def large(run: Any) -> Any:
     """States and texts of several megabytes in all, none of them plain ASCII."""
     for number in range(8):
@@ -239,5 +267,5 @@ async def endless(run: Any) -> Any:
 
 
 NAMES = ("plain", "everything", "held", "silent_at_first", "raising", "rubbish", "interrupting", "large", "counting",
-         "telling", "private", "endless", "release")  # fmt: skip
+         "telling", "private", "endless", "release", "reviewing", "hurried", "twofold")  # fmt: skip
 """The agents by the names under which they are served."""

@@ -1,13 +1,15 @@
 """Where the hocket under test is: at --base-url, or freshly started; and what speaks to it."""
 
+import contextlib
 import json
+import os
 import shutil
 import subprocess
 import sys
 import time
 import tomllib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -35,12 +37,22 @@ def base_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     if given:
         yield given.rstrip("/")
         return
-    folder = tmp_path_factory.mktemp("hocket")
-    yield from _fresh(folder)
+    with _fresh(tmp_path_factory.mktemp("hocket"), HOCKET_AGUI_EXTERNAL_ENABLED="true") as url:
+        yield url
 
 
-def _fresh(folder: Path) -> Iterator[str]:
-    """A hocket of its own, with the agents under test, on a free port."""
+@pytest.fixture
+def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> "Callable[..., contextlib.AbstractContextManager[str]]":
+    """Starts another hocket with settings of its own, for what only a setting decides."""
+    if request.config.getoption("--base-url"):
+        pytest.skip("this starts a hocket with other settings, which a gateway that runs already cannot have")
+    return lambda **settings: _fresh(tmp_path, **settings)
+
+
+@contextlib.contextmanager
+def _fresh(folder: Path, **settings: str) -> Iterator[str]:
+    """A hocket of its own, with the agents under test and these settings alone, on a free port."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HOCKET_", "CINATRA_"))}
     beside = Path(sys.executable).parent / "hocket"
     command = str(beside) if beside.exists() else shutil.which("hocket")
     assert command, "there is no command `hocket`: install the project first, or name a --base-url"
@@ -49,7 +61,7 @@ def _fresh(folder: Path) -> Iterator[str]:
     served = [word for name in agents.NAMES for word in ("--agent", f"{name}={source}:{name}")]
     wanted = [command, "dev", "--port", "0", "--data", str(folder / "data"), "--ready-file", str(ready), *served]
     with told.open("wb") as output:
-        process = subprocess.Popen(wanted, stdout=output, stderr=subprocess.STDOUT, cwd=folder)
+        process = subprocess.Popen(wanted, stdout=output, stderr=subprocess.STDOUT, cwd=folder, env=kept | settings)
     try:
         end = time.monotonic() + START_SECONDS
         while not ready.exists() or not ready.read_text().endswith("}"):

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from starlette.applications import Starlette
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -21,8 +20,11 @@ from runtime.settings import Settings
 from .agui import AgUi
 from .agui_stream import AgUiStreams
 from .copilotkit import CopilotKit
+from .cors import Cors
+from .dialects.cinatra import Cinatra
 from .documents import document_routes
 from .errors import HANDLERS
+from .page.routes import page_routes
 from .rest import Rest
 from .rest_table import OPERATIONS, PROBES
 from .stream import Streams, Unwinding
@@ -65,6 +67,7 @@ def build_app(engine: Engine, streams: Streams, settings: Settings) -> ASGIApp:
     agui = AgUi(runs, settings.body_bytes_max)
     copilotkit = CopilotKit(engine, runs, settings.body_bytes_max)
     rest = Rest(engine, streams, settings.body_bytes_max)
+    cinatra = Cinatra(engine, streams, settings.body_bytes_max, settings.agui_external_enabled)
 
     async def healthz(_: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -75,11 +78,12 @@ def build_app(engine: Engine, streams: Streams, settings: Settings) -> ASGIApp:
 
     documents = document_routes(version("hocket"), [*OPERATIONS, *PROBES])
     probes = [Route("/healthz", healthz), Route("/readyz", readyz)]
-    routes = [*agui.routes(), *copilotkit.routes(), *rest.routes(), *documents, *probes]
+    faces = [*agui.routes(), *copilotkit.routes(), *rest.routes(), *cinatra.routes()]
+    routes = [*faces, *documents, *page_routes(settings.page_renderers), *probes]
     app: ASGIApp = Unwinding(Starlette(routes=routes, exception_handlers=HANDLERS))
     origins = [origin.strip() for origin in (settings.cors_origins or "").split(",") if origin.strip()]
     if origins:
-        app = CORSMiddleware(app, origins, allow_methods=["*"], allow_headers=["*"], expose_headers=["*"])
+        app = Cors(app, origins)
     return app
 
 

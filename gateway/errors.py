@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from protocol import errors
 
@@ -29,6 +29,7 @@ STATUS: dict[type[errors.HocketError], int] = {
     errors.Unavailable: 503,
 }
 _RETRY_AFTER_S = "2"
+_WORDS = {401: "unauthorized", 403: "forbidden", 503: "unavailable"}
 
 
 class MalformedJson(errors.Invalid):
@@ -56,6 +57,12 @@ def plain(status: int, code: str, detail: str, **extra: Any) -> Response:
     return JSONResponse({"error": code, "message": detail, **extra}, status, _headers(status))
 
 
+def worded(status: int, code: str, detail: str, **extra: Any) -> Response:
+    """The form of Cinatra: one text, fixed for some statuses. It knows no 422."""
+    told = {"error": _WORDS.get(status, detail)}
+    return JSONResponse(told, 400 if status == 422 else status, _headers(status))
+
+
 def _headers(status: int) -> dict[str, str]:
     return {503: {"retry-after": _RETRY_AFTER_S}, 401: {"www-authenticate": "Bearer"}}.get(status, {})
 
@@ -73,16 +80,25 @@ def _more(error: errors.HocketError) -> dict[str, Any]:
     return {}
 
 
+_FORMS: tuple[tuple[str, Callable[..., Response]], ...] = (("/v1/", problem), ("/api/", worded), ("/cinatra/", worded))
+
+
+def _form_of(path: str) -> Callable[..., Response]:
+    return next((form for prefix, form in _FORMS if f"{path}/".startswith(prefix)), plain)
+
+
 def render(request: Request, error: Exception) -> Response:
     """The answer of the face that the path belongs to."""
     path = request.scope["path"]  # request.url would be built from the Host header, which may be rubbish
-    form: Callable[..., Response] = problem if path == "/v1" or path.startswith("/v1/") else plain
+    form = _form_of(path)
     if isinstance(error, errors.HocketError):
         status = status_of(error)
         if status >= 500:
             logger.warning("%s %s: %s", request.method, path, error.message)
         return form(status, error.code, error.message, **_more(error))
     if isinstance(error, HTTPException):
+        if error.status_code == 404 and form is worded:
+            return PlainTextResponse("Not Found", 404)  # no such path; what is switched off looks the same
         code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
         response = form(error.status_code, code, error.detail)
         response.headers.update(error.headers or {})

@@ -94,11 +94,11 @@ class EventStream:
     """One client's response, from `follow`'s cursor to the end: of the run, or of a leg if `leg_only`.
 
     `opening` goes out first (a prelude). `render` turns messages into the face's bytes. `farewell` is said last if the
-    gateway stops before the end.
+    gateway stops before the end, and `keep_alive` is the comment that breaks a silence.
     """
 
     __slots__ = ("_streams", "_follow", "_render", "_opening", "_leg_only", "_farewell", "_send", "_write", "_quiet",
-                 "_stalled_at", "_over", "_live", "_task", "__weakref__")  # fmt: skip
+                 "_stalled_at", "_over", "_live", "_task", "_keep_alive", "__weakref__")  # fmt: skip
 
     def __init__(
         self,
@@ -108,9 +108,11 @@ class EventStream:
         opening: bytes = b"",
         leg_only: bool = False,
         farewell: bytes = DRAINED,
+        keep_alive: bytes = sse.KEEP_ALIVE,
     ) -> None:
         self._streams, self._follow, self._render = streams, follow, render
         self._opening, self._leg_only, self._farewell = opening, leg_only, farewell
+        self._keep_alive = keep_alive
         self._quiet = 0
         self._stalled_at: float | None = None
         self._over = False
@@ -260,7 +262,7 @@ class EventStream:
         self._quiet += 1
         if self._quiet >= _TICKS and self._live and not self._over:
             self._quiet = 0
-            self._drive(sse.KEEP_ALIVE, True)
+            self._drive(self._keep_alive, True)
 
     def finish(self) -> None:
         """Ends the response now, with its farewell if the client takes it."""

@@ -6,13 +6,18 @@ Every field is a row of the README's table of settings; a test holds the two tog
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from protocol.errors import Invalid
 
 PREFIX = "HOCKET_"
+ALIASES = {"agui_external_enabled": "CINATRA_AGUI_EXTERNAL_ENABLED"}
+"""Names of other systems that stand in for ours where ours is not set."""
+
+Switch = Annotated[bool, BeforeValidator(lambda given: given is True or given == "true")]
+"""On for the exact text `true` alone: what is a matter of access must not be on by a slip."""
 
 
 class Settings(BaseModel):
@@ -42,6 +47,12 @@ class Settings(BaseModel):
     event_bytes_max: int = Field(1_000_000, ge=1024, description="Largest single event of an agent.")
     append_timeout_s: float = Field(60.0, gt=0, description="How long a write to the log is tried while it is away.")
     cors_origins: str | None = Field(None, description="Web origins, by comma, whose pages may speak to the gateway.")
+    page_renderers: Path | None = Field(None, description="JavaScript module with renderers for the run page.")
+    agui_external_enabled: Switch = Field(
+        False,
+        description="`true`, and nothing else, switches `POST /api/a2a/resume` on. Where it is not set, "
+        "`CINATRA_AGUI_EXTERNAL_ENABLED` counts.",
+    )
     keep_alive_s: float = Field(15.0, gt=0, description="Silence after which an SSE client is sent a comment.")
     stall_s: float = Field(30.0, gt=0, description="How long an SSE client may take nothing before it is let go.")
     cache_bytes_max: int = Field(64 << 20, ge=1 << 20, description="Memory for recently streamed parts of the log.")
@@ -56,7 +67,7 @@ def load(environ: Mapping[str, str] | None = None, **flags: Any) -> Settings:
     environ = os.environ if environ is None else environ
     given: dict[str, Any] = {}
     for name in Settings.model_fields:
-        value = environ.get(PREFIX + name.upper())
+        value = environ.get(PREFIX + name.upper()) or environ.get(ALIASES.get(name, ""))
         if value:
             given[name] = value
     given |= {name: value for name, value in flags.items() if value is not None}

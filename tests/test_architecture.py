@@ -15,12 +15,14 @@ LAYERS = {"protocol": 0, "runtime": 1, "gateway": 2}
 IMPURE = {"asyncio", "datetime", "os", "random", "secrets", "socket", "subprocess", "threading", "time", "uuid"}
 MAY_IMPORT_NATS = {"runtime.log", "runtime.nats_server"}
 MAY_READ_ENVIRONMENT = {"runtime.settings"}
-FACES = {"gateway.agui", "gateway.copilotkit", "gateway.rest"}
+FACES = {"gateway.agui", "gateway.copilotkit", "gateway.page.routes", "gateway.rest", "gateway.dialects.cinatra"}
 MAY_IMPORT_THE_LOG = {"gateway.app", "gateway.roles"}
 """The composition root, and the worker's process, which has no engine."""
 
 NO_NAMES = {"utils", "util", "helpers", "helper", "common", "base", "manager", "misc"}
 LINES_MAX = 400
+OURS = {".py", ".js", ".css", ".html"}
+PAGE = ROOT / "gateway" / "page"
 
 
 def sources() -> dict[str, ast.Module]:
@@ -150,7 +152,8 @@ def test_the_agents_are_what_the_gateway_must_not_know() -> None:
 
 def files() -> list[Path]:
     folders = [*LAYERS, "tests", "conformance"]
-    return [path for folder in folders for path in (ROOT / folder).rglob("*.py") if "node_modules" not in path.parts]
+    found = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in OURS]
+    return [path for path in found if not {"node_modules", "vendor"} & set(path.parts)]
 
 
 def test_no_file_is_longer_than_400_lines() -> None:
@@ -189,3 +192,20 @@ def test_the_wheel_holds_the_three_packages_and_nothing_else(tmp_path: Path) -> 
         assert "hocket = gateway.guard:main" in wheel.read(entry_points).decode()
     assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == set(LAYERS)
     assert any(name.endswith("licenses/LICENSE") for name in names)
+    page = {path.name for path in PAGE.iterdir() if path.suffix in OURS}
+    assert {f"gateway/page/{name}" for name in page} <= set(names)
+    assert {"gateway/page/vendor/jsoneditor.js", "gateway/page/vendor/jsoneditor.LICENSE"} <= set(names)
+
+
+def test_every_module_and_sheet_of_the_run_page_is_served_and_stands_in_the_page_or_a_module() -> None:
+    served = (PAGE / "routes.py").read_text()
+    told = {path.name: path.read_text() for path in PAGE.iterdir() if path.suffix in OURS - {".py"}}
+    for name in told.keys() - {"page.html"}:
+        assert f'"{name}"' in served, name
+        assert any(name in text for other, text in told.items() if other != name), name
+
+
+def test_nothing_of_others_is_kept_in_the_repository() -> None:
+    """The form library comes from npm while hocket is built."""
+    kept = subprocess.run(["git", "ls-files", "gateway/page"], cwd=ROOT, capture_output=True, text=True, timeout=20)
+    assert not any("vendor" in name for name in kept.stdout.splitlines())

@@ -64,7 +64,7 @@ async def _gateway(url: str, port: str) -> None:
     from gateway.server import Server, bind
     from runtime.settings import load
 
-    settings = load({}, nats_url=url, append_timeout_s=20.0)
+    settings = load({}, nats_url=url, append_timeout_s=20.0, agui_external_enabled=True)
     async with open_gateway(settings, url) as gateway:
         listening = bind("127.0.0.1", int(port))
         serving = asyncio.create_task(Server(gateway)._serve([listening]))

@@ -1,0 +1,142 @@
+"""Cinatra's endpoints over HTTP: a run's AG-UI channel, its snapshot, and the resume of a question by its task's id.
+
+All stand at the root and under `/cinatra`. The resume is there only where it is switched on; what is refused is
+`{"error": text}`.
+"""
+
+from typing import Any
+
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from protocol.answers import Answer, find
+from protocol.entries import Principal
+from protocol.errors import Conflict, Forbidden, InterruptExpired, Invalid, InvalidAnswer, NotFound
+from protocol.interrupts import run_of
+from runtime.asks import Resume
+from runtime.engine import Engine
+
+from ..auth import principal
+from ..body import read_json
+from ..resource import Handlers, Resource
+from ..stream import HEADERS, EventStream, Streams
+from .cinatra_events import KEEP_ALIVE, cursor, renderer
+from .cinatra_snapshot import snapshot
+
+FACE = "cinatra"
+PREFIXES = ("", "/cinatra")
+
+_VALUES_CHARS_MAX = 65_536
+_APPROVED = "[Approved by operator]"
+_NO_HURRY = b"retry: 30000\n\n"
+
+
+class Cinatra:
+    """The dialect over an engine. `resumes` says whether questions may be answered here."""
+
+    def __init__(self, engine: Engine, streams: Streams, body_bytes_max: int, resumes: bool) -> None:
+        self._engine, self._streams, self._body_bytes_max = engine, streams, body_bytes_max
+        self._resumes = resumes
+
+    def routes(self) -> list[Resource]:
+        served: dict[str, Handlers] = {
+            "/api/a2a": {"GET": self.stream_task},
+            "/api/agents/runs/{run_id}/stream": {"GET": self.stream_run},
+            "/api/agents/runs/{run_id}": {"GET": self.get_run},
+        }
+        if self._resumes:  # a route that is not there is what a switched-off one must look like
+            served["/api/a2a/resume"] = {"POST": self.resume}
+        return [Resource(prefix + path, handlers) for prefix in PREFIXES for path, handlers in served.items()]
+
+    async def stream_task(self, request: Request) -> ASGIApp:
+        by = principal(request)
+        run_id = request.query_params.get("taskId")
+        if not run_id:
+            raise Invalid("taskId is missing: name the run to follow.")
+        return await self._stream(request, run_id, by)
+
+    async def stream_run(self, request: Request) -> ASGIApp:
+        by = principal(request)
+        return await self._stream(request, request.path_params["run_id"], by)
+
+    async def get_run(self, request: Request) -> Response:
+        by = principal(request)
+        state, messages = await self._engine.snapshot(request.path_params["run_id"], by)
+        return _json(200, snapshot(state, messages))
+
+    async def resume(self, request: Request) -> Response:
+        """In the order of the contract's table; a missing credential comes first, what the engine refuses last."""
+        by = principal(request)
+        answer = await self._answer(request)
+        run_id = run_of(answer.interrupt_id)
+        if run_id is None:
+            return _gone()
+        try:
+            await self._engine.resume(run_id, Resume([answer], partial=True), by, FACE)
+        except InterruptExpired:
+            return _json(410, {"error": "Review task has expired"})
+        except InvalidAnswer as bad:
+            details = [{"path": fault["path"], "message": fault["message"]} for fault in bad.faults]
+            return _json(400, {"error": "Invalid values", "details": details})
+        except (Invalid, NotFound, Conflict):
+            return _gone()
+        except Forbidden:
+            if await self._resolved(run_id, answer.interrupt_id, by):
+                return _gone()
+            raise
+        return _json(200, {"ok": True})
+
+    async def _resolved(self, run_id: str, gate_id: str, by: Principal) -> bool:
+        """Whether the question is unknown or answered, as far as the caller may know."""
+        gate = find(await self._engine.state(run_id, by), gate_id)
+        return gate is None or gate.status not in ("open", "expired")
+
+    async def _answer(self, request: Request) -> Answer:
+        """What the body says. Raises Invalid in the one wording that there is for it, TooLarge."""
+        try:
+            return answer_of(await read_json(request, self._body_bytes_max))
+        except (Invalid, HTTPException):
+            raise Invalid("Invalid request body") from None
+
+    async def _stream(self, request: Request, run_id: str, by: Principal) -> ASGIApp:
+        state = await self._engine.state(run_id, by)
+        render = renderer(state.id, state.thread_id)
+        follow = await self._engine.follow(run_id, by, cursor(request.headers.get("last-event-id")))
+        if request.method == "HEAD":
+            follow.close()
+            return Response(headers={name.decode(): value.decode() for name, value in HEADERS})
+        # A browser comes back to a stream that has ended, again and again: all it can be told is not to hurry.
+        opening = _NO_HURRY if follow.over(leg_only=False) else b""
+        return EventStream(self._streams, follow, render, opening, keep_alive=KEEP_ALIVE)
+
+
+def answer_of(given: Any) -> Answer:
+    """The answer that a body gives. Without `values` it is a bare approval. Raises Invalid."""
+    review_task_id = given.get("reviewTaskId") if isinstance(given, dict) else None
+    if not isinstance(review_task_id, str) or not review_task_id:
+        raise Invalid("reviewTaskId: a text is needed.")
+    if "values" not in given:
+        approval = {"approved": True, "note": _APPROVED}
+        return Answer(review_task_id, payload=approval, text=_APPROVED, supplied=False)
+    values = given["values"]
+    told = orjson.dumps(values).decode()
+    if len(told) > _VALUES_CHARS_MAX:
+        raise Invalid(f"values: at most {_VALUES_CHARS_MAX} characters of JSON.")
+    return Answer(review_task_id, payload=values, text=_words(values, told))
+
+
+def _words(values: Any, told: str) -> str:
+    """An answer for an agent that takes text."""
+    given = [values.get(name) for name in ("userResponse", "approvalNote")] if isinstance(values, dict) else []
+    return next((one for one in given if isinstance(one, str)), told)
+
+
+def _gone() -> Response:
+    return _json(404, {"error": "Review task not found or already resolved"})
+
+
+def _json(status: int, told: dict[str, Any]) -> Response:
+    return Response(orjson.dumps(told), status, media_type="application/json")
