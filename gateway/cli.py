@@ -26,10 +26,9 @@ from .children import READY
 from .cli_keys import keys, who_may_ask
 from .client import Client
 from .dev import DEMO, run_dev
+from .reply import WAYS, Given, answers_of, check, not_waiting
 from .roles import run_gateway, run_worker
-from .terminal import Drawing, status_after
-
-_EXIT_CODES = {"completed": 0, "failed": 1, "cancelled": 1, "waiting": 3}
+from .watch import Watch, at_a_terminal
 
 _host = click.option("--host", help="Address to listen on; only loopback without an API key.")
 _port = click.option("--port", type=int, help="Port to listen on; 0 picks a free one.")
@@ -43,6 +42,7 @@ _ready_file = click.option(
 )
 _url = click.option("--url", help="The gateway to speak to.")
 _as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+_no_input = click.option("--no-input", is_flag=True, help="Do not ask here what the run asks.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -122,24 +122,65 @@ def worker(agents: tuple[str, ...], ready_fd: int | None, sole: bool) -> None:
 @click.argument("agent")
 @click.argument("text")
 @click.option("--thread", help="The thread to go on with; a new one without it.")
+@_no_input
 @_url
 @_as_json
-def run(agent: str, text: str, thread: str | None, url: str | None, as_json: bool) -> None:
+def run(agent: str, text: str, thread: str | None, no_input: bool, url: str | None, as_json: bool) -> None:
     """Starts a run of AGENT on TEXT and shows what it says as it comes."""
     with _client(url) as client:
         started = client.start(agent, text, thread)
-        _follow(client, started["id"], 0, as_json)
+        code = Watch(client, started["id"], as_json, at_a_terminal() and not no_input, url).follow(0)
+    raise SystemExit(code)
 
 
 @hocket.command()
 @click.argument("run_id", metavar="RUN")
 @click.option("--from", "first", type=click.IntRange(1), default=1, help="Number of the first event to show.")
+@_no_input
 @_url
 @_as_json
-def tail(run_id: str, first: int, url: str | None, as_json: bool) -> None:
+def tail(run_id: str, first: int, no_input: bool, url: str | None, as_json: bool) -> None:
     """Shows what a run has said and goes on as it says more."""
     with _client(url) as client:
-        _follow(client, run_id, first - 1, as_json)
+        code = Watch(client, run_id, as_json, at_a_terminal() and not no_input, url).follow(first - 1)
+    raise SystemExit(code)
+
+
+@hocket.command()
+@click.argument("run_id", metavar="RUN")
+@click.option("--approve", is_flag=True, help='Answer {"approved": true}.')
+@click.option("--reject", is_flag=True, help='Answer {"approved": false}.')
+@click.option("--cancel", is_flag=True, help="Abandon the question; the agent is told so.")
+@click.option(
+    "--answer", "answers", multiple=True, metavar="JSON",
+    help="The answer; - reads it from stdin. Where several questions are open: ID=JSON, once for each.",
+)  # fmt: skip
+@click.option("--interrupt", "interrupts", multiple=True, metavar="ID", help="The question that is answered.")
+@click.option("--note", metavar="TEXT", help="Said along with --approve or --reject.")
+@click.option("--follow/--no-follow", default=True, help="Whether to show how the run goes on.", show_default=True)
+@_url
+@_as_json
+def resume(run_id: str, follow: bool, url: str | None, as_json: bool, **options: Any) -> None:
+    """Answers what a run waits for: with an option, or at a terminal by asking you."""
+    given = Given(**options)
+    check(given)
+    asks = at_a_terminal() and not as_json
+    if not given and not asks:
+        raise Invalid(f"Say what to answer: {WAYS}.")
+    with _client(url) as client:
+        run = client.run(run_id)
+        if run["status"] != "waiting" and not given.interrupts:
+            raise not_waiting(run)
+        watch = Watch(client, run_id, as_json, asks, url)
+        if given:
+            answers = answers_of(given.read(sys.stdin), [one["id"] for one in run["interrupts"]])
+            answered = client.resume(run_id, answers, watch.key)
+            if not follow:
+                if as_json:
+                    click.echo(orjson.dumps(answered))
+                return
+        code = watch.follow(run["seq"], answered=bool(given), until_answered=not follow)
+    raise SystemExit(code)
 
 
 @hocket.command()
@@ -211,25 +252,6 @@ Ctrl-C stops hocket; its runs go on at the next start.
 def _client(url: str | None) -> Client:
     settings = load(url=url)
     return Client(settings.url, settings.key)
-
-
-def _follow(client: Client, run_id: str, after_seq: int, as_json: bool) -> None:
-    """Shows a run to its end and exits with what became of it."""
-    drawing, status = Drawing(), ""
-    try:
-        for told in client.events(run_id, after_seq):
-            after_seq = told.seq
-            if as_json:
-                click.echo(orjson.dumps({"seq": told.seq, **told.event}))
-            else:
-                drawing.draw(told)
-            status = status_after(told.event)
-            if status:
-                break
-    except KeyboardInterrupt:
-        drawing.note(f"the run goes on; to see the rest: hocket tail {run_id} --from {after_seq + 1}")
-        raise SystemExit(130) from None
-    raise SystemExit(_EXIT_CODES[status or client.run(run_id)["status"]])
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:

@@ -1,8 +1,8 @@
-"""What the commands `run`, `tail` and `runs` need of a gateway: HTTP to its REST face, and back after a break."""
+"""What `run`, `tail`, `resume` and `runs` need of a gateway: HTTP to its REST face, and back after a break."""
 
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Self
 from urllib.parse import quote
 
@@ -27,8 +27,21 @@ class Told(NamedTuple):
     event: dict[str, Any]
 
 
+class Refusal(HocketError):
+    """A refusal in the gateway's own words; `problem` is the whole of it (RFC 9457)."""
+
+    def __init__(self, message: str, problem: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.problem = problem
+
+    @property
+    def kind(self) -> str:
+        """The stable code of the refusal."""
+        return str(self.problem.get("code"))
+
+
 class Client:
-    """One gateway. Every method raises NotFound, HocketError with the gateway's own words, or Unavailable."""
+    """One gateway. Every method raises NotFound, Refusal with the gateway's own words, or Unavailable."""
 
     def __init__(self, url: str, key: str | None = None) -> None:
         self._url = url.rstrip("/")
@@ -51,8 +64,24 @@ class Client:
         want = {"agent": agent, "input": text, "run_id": str(uuid.uuid4())}
         return self._json("POST", "/v1/runs", json=want | ({"thread_id": thread_id} if thread_id else {}))
 
-    def run(self, run_id: str) -> dict[str, Any]:
-        return self._json("GET", f"/v1/runs/{quote(run_id, safe='')}")
+    def run(self, run_id: str, **query: str | int) -> dict[str, Any]:
+        return self._json("GET", f"/v1/runs/{quote(run_id, safe='')}", params=query)
+
+    def resume(self, run_id: str, answers: list[dict[str, Any]], key: str) -> dict[str, Any]:
+        """The run with its answers. `key` makes them the same however often a lost connection has them sent again."""
+        began, pause = time.monotonic(), _PAUSE_SECONDS_MIN
+        while True:
+            try:
+                return self._json(
+                    "POST", f"/v1/runs/{quote(run_id, safe='')}/resume",
+                    json={"answers": answers}, headers={"idempotency-key": key},
+                )  # fmt: skip
+            except Unavailable as away:
+                if time.monotonic() - began > _AWAY_SECONDS_MAX:
+                    look = f"`hocket tail {run_id}` shows whether it has the answer"
+                    raise Unavailable(f"{self._url} is away; once it is back, {look}.") from away
+            time.sleep(pause)
+            pause = min(pause * 2, _PAUSE_SECONDS_MAX)
 
     def runs(self, **query: str | int | None) -> list[dict[str, Any]]:
         """The newest runs first."""
@@ -62,12 +91,16 @@ class Client:
 
     def events(self, run_id: str, after_seq: int) -> Iterator[Told]:
         """Every entry after `after_seq` once, in order, until the run has ended; a lost connection is made again."""
-        away_at, pause = time.monotonic(), _PAUSE_SECONDS_MIN
+        heard_at, pause = time.monotonic(), _PAUSE_SECONDS_MIN
         once = False
+
+        def heard() -> None:  # a waiting run says nothing for days, and its gateway is there all the same
+            nonlocal heard_at, pause, once
+            heard_at, pause, once = time.monotonic(), _PAUSE_SECONDS_MIN, True
+
         while True:
             try:
-                for told in self._stream(run_id, after_seq):
-                    once, away_at, pause = True, time.monotonic(), _PAUSE_SECONDS_MIN
+                for told in self._stream(run_id, after_seq, heard):
                     if told.seq > after_seq:
                         after_seq = told.seq
                         yield told
@@ -78,13 +111,13 @@ class Client:
             except (httpx.TransportError, Unavailable) as away:
                 if not once:
                     raise Unavailable(self._away) from away
-                if time.monotonic() - away_at > _AWAY_SECONDS_MAX:
+                if time.monotonic() - heard_at > _AWAY_SECONDS_MAX:
                     rest = f"hocket tail {run_id} --from {after_seq + 1}"
                     raise Unavailable(f"{self._url} is away; once it is back, see the rest with `{rest}`.") from away
             time.sleep(pause)
             pause = min(pause * 2, _PAUSE_SECONDS_MAX)
 
-    def _stream(self, run_id: str, after_seq: int) -> Iterator[Told]:
+    def _stream(self, run_id: str, after_seq: int, heard: Callable[[], None]) -> Iterator[Told]:
         headers = {"accept": "text/event-stream", "last-event-id": str(after_seq)}
         decoder = sse.Decoder()
         with self._http.stream("GET", f"/v1/runs/{quote(run_id, safe='')}/events", headers=headers) as response:
@@ -92,6 +125,7 @@ class Client:
                 response.read()
                 raise _refusal(response)
             for piece in response.iter_bytes():
+                heard()
                 for found in decoder.feed(piece):
                     if found.seq is not None:
                         yield Told(found.seq, found.name, orjson.loads(found.data))
@@ -115,9 +149,14 @@ class Client:
 def _refusal(response: httpx.Response) -> HocketError:
     """The gateway's own sentence, as far as it gave one."""
     try:
-        told = str(orjson.loads(response.content)["detail"])
+        problem = orjson.loads(response.content)
+        told = str(problem["detail"])
     except (orjson.JSONDecodeError, KeyError, TypeError):
+        problem = {}
         told = f"{response.request.url} answered with status {response.status_code}: is --url that of a hocket?"
+    resolved = problem.get("resolved")
+    if isinstance(resolved, dict):
+        told = f"{told.removesuffix('.')} at {resolved.get('at')}, decision {resolved.get('decision') or 'none'}."
     if response.status_code == 404:
         return NotFound(told)
-    return Unavailable(told) if response.status_code >= 500 else HocketError(told)
+    return Unavailable(told) if response.status_code >= 500 else Refusal(told, problem)
