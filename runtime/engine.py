@@ -94,7 +94,7 @@ class Engine:
         Raises RunNotFound.
         """
         run = _run(run_id, by)
-        looked = False
+        asked_rev = 0
         while True:
             last = await self._log.last(run, exact=True)
             if last is None:
@@ -102,14 +102,15 @@ class Engine:
             _check_scope(by, "runs:cancel")
             _check_scope(by, "runs:read")
             # An agent at full speed appends while its last words are being folded. So they are only counted, from
-            # the second try on: nothing in the flow lane ends a run.
-            if not looked or last.lane != "flow":
+            # the second try on: nothing in the flow lane ends a run, unless another has asked for that meanwhile.
+            asked = await self._log.last(run, exact=True, lane="ask")
+            if not asked_rev or last.lane != "flow" or asked is None or asked.rev != asked_rev:
                 state = await self._state(run_id, by, last.rev)
                 if state.closing:
                     break
                 if state.terminal:
                     return state
-                looked = True
+                asked_rev = asked.rev if asked is not None else 0
             seq = chunk(last).last + 1
             body = encode(seq, ask(ASK_CANCEL, by, face, _now_ms(), runId=run_id, reason=reason))
             try:

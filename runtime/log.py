@@ -173,13 +173,13 @@ class Log:
 
     # ── read ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def last(self, run: str, exact: bool = False) -> Stored | None:
-        """The newest message of a run. `exact` asks the leader, where there are replicas; one of those may
-        answer a little late."""
+    async def last(self, run: str, exact: bool = False, lane: str = ">") -> Stored | None:
+        """The newest message of a run, or of one of its lanes. `exact` asks the leader, where there are replicas; one
+        of those may answer a little late."""
         if exact and self._replicated:
-            found = await self._next(STREAM, f"{run}.>", None)
+            found = await self._next(STREAM, f"{run}.{lane}", None)
             return found[1] if found else None
-        return await self._direct_last(STREAM, f"{run}.>")
+        return await self._direct_last(STREAM, f"{run}.{lane}")
 
     async def read(self, run: str, after_rev: int = 0, up_to: int | None = None) -> AsyncIterator[list[Stored]]:
         """The run's messages with a revision above `after_rev` (and at most `up_to`), in order, in batches."""
