@@ -9,6 +9,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from .agui_stream import AgUiStreams
+from .auth import principal
 from .body import read_json
 
 FACE = "agui"
@@ -24,5 +25,6 @@ class AgUi:
         return [Route("/agui/{agent:path}", self._post, methods=["POST"], name="agui")]
 
     async def _post(self, request: Request) -> ASGIApp:
+        principal(request)  # nothing is read from whoever may not ask
         given = await read_json(request, self._body_bytes_max)
         return await self._runs.run(request, request.path_params["agent"], given, FACE)

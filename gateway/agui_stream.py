@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 
 from protocol import sse
 from protocol.answers import Answer
-from protocol.entries import Principal
+from protocol.entries import Caller
 from protocol.errors import ThreadBusy, UnknownInterrupt
 from protocol.events import PROTOCOL_VERSION
 from protocol.legacy import STRANGE, legacy
@@ -25,7 +25,7 @@ from runtime.asks import Resume, Start
 from runtime.chunks import Chunk
 from runtime.engine import Engine
 
-from .auth import principal
+from .auth import holding, principal
 from .body import parse
 from .cursor import cursor_of
 from .stream import DRAINED, HEADERS, EventStream, Streams
@@ -58,7 +58,7 @@ class AgUiStreams:
         form = parse(RunAgentInput, given)
         modern = form.protocol_version is not None
         if form.resume:
-            return await self._resume(agent, form, by, face, cursor)
+            return await self._resume(request, agent, form, by, face, cursor)
         want = Start(agent, own_input(form), form.thread_id, form.run_id, on_busy=_on_busy(form))
         try:
             begun = await self._engine.start(want, by, face)
@@ -69,10 +69,12 @@ class AgUiStreams:
         if begun.created:
             cursor = 0
         if cursor is not None:
-            return await self._stream(begun.run_id, by, cursor, b"", renderer(modern))
-        return await self.join(begun.run_id, by, modern)
+            return await self._stream(request, begun.run_id, by, cursor, b"", renderer(modern))
+        return await self.join(request, begun.run_id, by, modern)
 
-    async def _resume(self, agent: str, form: RunAgentInput, by: Principal, face: str, cursor: int | None) -> ASGIApp:
+    async def _resume(
+        self, request: Request, agent: str, form: RunAgentInput, by: Caller, face: str, cursor: int | None
+    ) -> ASGIApp:
         """Answers the open interrupts of the thread's latest run and streams the leg that they open. The client's
         runId is that leg's, and with the answers it tells a repeated request from another's."""
         asked = await self._engine.agent(agent)
@@ -90,10 +92,10 @@ class AgUiStreams:
         if done.created or cursor is not None:
             warning = b"".join(b": passed over: %b\n\n" % orjson.dumps(name) for name in done.passed_over)
             after = done.seq if done.created else max(cursor or 0, done.seq)
-            return await self._stream(run.id, by, after, warning, renderer(modern))
-        return await self.join(run.id, by, modern)
+            return await self._stream(request, run.id, by, after, warning, renderer(modern))
+        return await self.join(request, run.id, by, modern)
 
-    async def _ask_again(self, busy: ThreadBusy, form: RunAgentInput, by: Principal) -> ASGIApp:
+    async def _ask_again(self, busy: ThreadBusy, form: RunAgentInput, by: Caller) -> ASGIApp:
         """To a run on a thread that waits for an answer: nothing is run, and the client is shown what is open (AG-UI
         1.0, resume). Nothing is said of messages, so the client keeps its own, to send them with its answers."""
         state = await self._engine.state(busy.run_id, by)
@@ -105,7 +107,7 @@ class AgUiStreams:
             told = [spared for event in told if (spared := legacy(event)) is not None]
         return whole_stream(told)
 
-    async def join(self, run_id: str, by: Principal, modern: bool) -> ASGIApp:
+    async def join(self, request: Request, run_id: str, by: Caller, modern: bool) -> ASGIApp:
         """The prelude of the run as it is, then its live tail. Raises RunNotFound."""
         state, transcript = await self._engine.snapshot(run_id, by)
         seq, begun = state.seq, bool(state.leg.attempts)
@@ -117,11 +119,14 @@ class AgUiStreams:
         opening = b"".join(sse.loose_frame(event) for event in (told[:-1] if over else told))
         opening += sse.loose_frame(told[-1], seq) if over else b"id: %d\n: joined\n\n" % seq
         render = renderer(modern)
-        return await self._stream(run_id, by, seq, opening, render if begun else _without_start(render))
+        return await self._stream(request, run_id, by, seq, opening, render if begun else _without_start(render))
 
-    async def _stream(self, run_id: str, by: Principal, after_seq: int, opening: bytes, render: Render) -> ASGIApp:
+    async def _stream(
+        self, request: Request, run_id: str, by: Caller, after_seq: int, opening: bytes, render: Render
+    ) -> ASGIApp:
         follow = await self._engine.follow(run_id, by, after_seq)
-        return EventStream(self._streams, follow, render, opening, leg_only=True, farewell=FAREWELL)
+        holds = holding(request, by)
+        return EventStream(self._streams, follow, render, opening, leg_only=True, farewell=FAREWELL, holds=holds)
 
 
 def opened(form: RunAgentInput) -> Event:

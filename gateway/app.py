@@ -14,11 +14,13 @@ from starlette.types import ASGIApp
 
 from runtime.engine import Engine
 from runtime.index import Index
+from runtime.keys import Keys
 from runtime.log import Log
 from runtime.settings import Settings
 
 from .agui import AgUi
 from .agui_stream import AgUiStreams
+from .auth import Auth
 from .copilotkit import CopilotKit
 from .cors import Cors
 from .dialects.cinatra import Cinatra
@@ -39,6 +41,7 @@ class Gateway:
     app: ASGIApp
     engine: Engine
     streams: Streams
+    auth: Auth
 
 
 @contextlib.asynccontextmanager
@@ -53,15 +56,19 @@ async def open_gateway(settings: Settings, nats_url: str) -> AsyncIterator[Gatew
         index = Index(log, settings.data / "index.sqlite" if settings.nats_url is None else None)
         await index.start()
         closing.push_async_callback(index.stop)
+        keys = Keys(log)
+        await keys.start()
+        closing.push_async_callback(keys.stop)
+        auth = Auth(keys, _origins(settings))
         engine = Engine(log, settings, index)
         streams = Streams(settings.keep_alive_s, settings.stall_s)
         for timer in (streams.run(), _audits(engine)):
             closing.callback(asyncio.create_task(timer).cancel)
         closing.callback(streams.drain)
-        yield Gateway(build_app(engine, streams, settings), engine, streams)
+        yield Gateway(build_app(engine, streams, settings, auth), engine, streams, auth)
 
 
-def build_app(engine: Engine, streams: Streams, settings: Settings) -> ASGIApp:
+def build_app(engine: Engine, streams: Streams, settings: Settings, auth: Auth) -> ASGIApp:
     """Every face under its paths."""
     runs = AgUiStreams(engine, streams)
     agui = AgUi(runs, settings.body_bytes_max)
@@ -73,18 +80,23 @@ def build_app(engine: Engine, streams: Streams, settings: Settings) -> ASGIApp:
         return JSONResponse({"status": "ok"})
 
     async def readyz(_: Request) -> Response:
-        ready = engine.ready
+        ready = engine.ready and auth.ready
         return JSONResponse({"status": "ready" if ready else "not ready"}, 200 if ready else 503)
 
     documents = document_routes(version("hocket"), [*OPERATIONS, *PROBES])
     probes = [Route("/healthz", healthz), Route("/readyz", readyz)]
     faces = [*agui.routes(), *copilotkit.routes(), *rest.routes(), *cinatra.routes()]
     routes = [*faces, *documents, *page_routes(settings.page_renderers), *probes]
-    app: ASGIApp = Unwinding(Starlette(routes=routes, exception_handlers=HANDLERS))
-    origins = [origin.strip() for origin in (settings.cors_origins or "").split(",") if origin.strip()]
-    if origins:
+    inner = Starlette(routes=routes, exception_handlers=HANDLERS)
+    inner.state.auth = auth
+    app: ASGIApp = Unwinding(inner)
+    if origins := _origins(settings):
         app = Cors(app, origins)
     return app
+
+
+def _origins(settings: Settings) -> list[str]:
+    return [origin.strip() for origin in (settings.cors_origins or "").split(",") if origin.strip()]
 
 
 async def _audits(engine: Engine) -> None:

@@ -23,13 +23,14 @@ from runtime.agents.python import PythonAgent, load_agent
 from runtime.settings import Settings, load
 
 from .children import READY
+from .cli_keys import keys, who_may_ask
 from .client import Client
 from .dev import DEMO, run_dev
 from .reply import WAYS, Given, answers_of, check, not_waiting
 from .roles import run_gateway, run_worker
 from .watch import Watch, at_a_terminal
 
-_host = click.option("--host", help="Address to listen on; loopback only.")
+_host = click.option("--host", help="Address to listen on; only loopback without an API key.")
 _port = click.option("--port", type=int, help="Port to listen on; 0 picks a free one.")
 _data = click.option("--data", type=click.Path(path_type=Path), help="Folder of the log.")
 _agent = click.option(
@@ -65,9 +66,9 @@ def dev(
     targets = agents or (DEMO,)
     names = [name for name, _ in map(_parted, targets)]
 
-    def ready(url: str) -> None:
+    def ready(url: str, keyed: bool) -> None:
         _write_ready(ready_file, url)
-        click.echo(page(url, names, settings))
+        click.echo(page(url, names, settings, keyed))
 
     _run(run_dev(settings, targets, ready))
 
@@ -81,9 +82,9 @@ def gateway(host: str | None, port: int | None, ready_file: Path | None) -> None
     settings = load(host=host, port=port)
     _log_to_stderr(settings)
 
-    def ready(url: str) -> None:
+    def ready(url: str, keyed: bool) -> None:
         _write_ready(ready_file, url)
-        click.echo(f"hocket gateway on {url}")
+        click.echo(f"{who_may_ask(keyed)}\nhocket gateway on {url}")
 
     _run(run_gateway(settings, ready))
 
@@ -126,7 +127,7 @@ def worker(agents: tuple[str, ...], ready_fd: int | None, sole: bool) -> None:
 @_as_json
 def run(agent: str, text: str, thread: str | None, no_input: bool, url: str | None, as_json: bool) -> None:
     """Starts a run of AGENT on TEXT and shows what it says as it comes."""
-    with Client(load(url=url).url) as client:
+    with _client(url) as client:
         started = client.start(agent, text, thread)
         code = Watch(client, started["id"], as_json, at_a_terminal() and not no_input, url).follow(0)
     raise SystemExit(code)
@@ -140,7 +141,7 @@ def run(agent: str, text: str, thread: str | None, no_input: bool, url: str | No
 @_as_json
 def tail(run_id: str, first: int, no_input: bool, url: str | None, as_json: bool) -> None:
     """Shows what a run has said and goes on as it says more."""
-    with Client(load(url=url).url) as client:
+    with _client(url) as client:
         code = Watch(client, run_id, as_json, at_a_terminal() and not no_input, url).follow(first - 1)
     raise SystemExit(code)
 
@@ -166,7 +167,7 @@ def resume(run_id: str, follow: bool, url: str | None, as_json: bool, **options:
     asks = at_a_terminal() and not as_json
     if not given and not asks:
         raise Invalid(f"Say what to answer: {WAYS}.")
-    with Client(load(url=url).url) as client:
+    with _client(url) as client:
         run = client.run(run_id)
         if run["status"] != "waiting" and not given.interrupts:
             raise not_waiting(run)
@@ -190,11 +191,14 @@ def resume(run_id: str, follow: bool, url: str | None, as_json: bool, **options:
 @_as_json
 def runs(agent: str | None, status: str | None, limit: int, url: str | None, as_json: bool) -> None:
     """Lists runs, newest first."""
-    with Client(load(url=url).url) as client:
+    with _client(url) as client:
         found = client.runs(agent=agent, status=status, limit=limit)
     for one in found:
         columns = (one["id"], one["status"], one["agent"], one["created_at"], one["thread_id"])
         click.echo(orjson.dumps(one) if as_json else "  ".join(str(column) for column in columns))
+
+
+hocket.add_command(keys)
 
 
 def main() -> None:
@@ -218,22 +222,24 @@ def load_agents(targets: Iterable[str]) -> dict[str, PythonAgent]:
     return loaded
 
 
-def page(url: str, agents: list[str], settings: Settings) -> str:
+def page(url: str, agents: list[str], settings: Settings, keyed: bool) -> str:
     """What to try next. The run's id is new each time, or a second start would show the first one's run again."""
     agent, run_id = agents[0], f"first-{uuid4().hex[:6]}"
     sent = f'{{"threadId":"{run_id}","runId":"{run_id}","messages":[{{"id":"m1","role":"user","content":"Hello"}}]}}'
     command = "hocket" if shutil.which("hocket") else sys.argv[0]
     named = "" if url == settings.url else f" --url {url}"
     where = settings.data if settings.nats_url is None else "NATS at HOCKET_NATS_URL"
+    with_key = ' -H "authorization: Bearer $HOCKET_KEY"' if keyed else ""
     return f"""
 hocket {version("hocket")} on {url}
 agents: {", ".join(agents)}    log: {where}
+{who_may_ask(keyed)}
 
 Stream a run as AG-UI:
-  curl -sN {url}/agui/{quote(agent, safe="")} -H 'content-type: application/json' -d '{sent}'
+  curl -sN {url}/agui/{quote(agent, safe="")}{with_key} -H 'content-type: application/json' -d '{sent}'
 
 Poll the same run:
-  curl -s '{url}/v1/runs/{run_id}?include=messages,state'
+  curl -s '{url}/v1/runs/{run_id}?include=messages,state'{with_key}
 
 Its URL:   {url}/v1/runs/{run_id}
 API:       {url}/docs
@@ -241,6 +247,11 @@ Terminal:  {command} run {shlex.quote(agent)} "Hello"{named}
 
 Ctrl-C stops hocket; its runs go on at the next start.
 """
+
+
+def _client(url: str | None) -> Client:
+    settings = load(url=url)
+    return Client(settings.url, settings.key)
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:

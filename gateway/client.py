@@ -43,11 +43,13 @@ class Refusal(HocketError):
 class Client:
     """One gateway. Every method raises NotFound, Refusal with the gateway's own words, or Unavailable."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, key: str | None = None) -> None:
         self._url = url.rstrip("/")
         self._away = f"No hocket answers at {self._url}: start one with `hocket dev`, or name it with --url."
         try:
-            self._http = httpx.Client(base_url=self._url, timeout=_TIMEOUT)
+            # as bytes, so that what is no ASCII is refused over there like any other bad key
+            headers = {b"authorization": b"Bearer " + key.strip().encode()} if key is not None else {}
+            self._http = httpx.Client(base_url=self._url, timeout=_TIMEOUT, headers=headers)
         except httpx.InvalidURL as bad:
             raise HocketError(f"{url!r} is not the URL of a gateway: {bad}.") from None
 

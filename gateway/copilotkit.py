@@ -6,6 +6,7 @@ them as one POST with {"method", "params", "body"}. Its clients are of AG-UI 0.0
 
 from collections.abc import Awaitable, Callable
 from functools import partial
+from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any
 from urllib.parse import unquote
@@ -17,14 +18,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
-from protocol.errors import AgentNotFound, HocketError, Invalid
+from protocol.errors import AgentNotFound, Forbidden, HocketError, Invalid, Unauthorized
 from protocol.state import Status
 from runtime.engine import Engine
 
 from .agui_stream import AgUiStreams, ended, opened, whole_stream
-from .auth import principal
+from .auth import tenant_wide
 from .body import check_declared, loads, parse, read_body, read_json
-from .errors import MalformedJson, render
+from .errors import MalformedJson, plain, render, status_of
 
 FACE = "copilotkit"
 _BASE = "/copilotkit"
@@ -47,6 +48,7 @@ class CopilotKit:
 
     async def _answer(self, request: Request) -> Response | ASGIApp:
         try:
+            tenant_wide(request)  # nothing is read from whoever may not ask; a run page's token is for its page
             segments = _segments(request)
             return await (self._by_path(request, segments) if segments else self._single(request))
         except HocketError as bad:
@@ -120,17 +122,17 @@ class CopilotKit:
             return await self._runs.run(request, agent, given, FACE)
         form = parse(RunAgentInput, given)
         await self._engine.agent(agent)
-        by = principal(request)
+        by = tenant_wide(request)
         latest = await self._engine.thread_head(form.thread_id, by)
         if latest is None:
             return _nothing_yet(form)
-        return await self._runs.join(latest.id, by, form.protocol_version is not None)
+        return await self._runs.join(request, latest.id, by, form.protocol_version is not None)
 
     async def _stop(self, request: Request, agent: str, thread_id: str, given: Any) -> Response:
         """Cancels the thread's run. A key that is not known is refused: a typo must not stop a whole thread."""
         wanted = _run_to_stop(given)
         await self._engine.agent(agent)
-        by = principal(request)
+        by = tenant_wide(request)
         latest = await self._engine.thread_head(thread_id, by)
         if latest is None or latest.status not in (Status.QUEUED, Status.RUNNING):
             return _not_stopped("The thread has no run in progress.")
@@ -178,4 +180,7 @@ def _refused(request: Request, bad: HocketError) -> Response:
         return JSONResponse({"error": "Agent not found", "message": bad.message}, 404)
     if isinstance(bad, Invalid):
         return JSONResponse({"error": "Invalid request body", "details": bad.message}, 400)
+    if isinstance(bad, Unauthorized | Forbidden):
+        status = status_of(bad)
+        return plain(status, HTTPStatus(status).phrase, bad.message)
     return render(request, bad)

@@ -17,8 +17,9 @@ DEMO = "demo=gateway.demo:agent"
 _STOP_SECONDS = 2.0
 
 
-async def run_dev(settings: Settings, targets: Sequence[str], ready: Callable[[str], None]) -> None:
-    """Serves until a signal; `ready` is told the URL once requests are served and the agents are announced.
+async def run_dev(settings: Settings, targets: Sequence[str], ready: Callable[[str, bool], None]) -> None:
+    """Serves until a signal; `ready` is told the URL, and whether keys are asked for, once requests are served and
+    the agents are announced.
 
     Raises Refused or Unavailable with one sentence if a part cannot start, or its log is lost on the way.
     """
@@ -33,7 +34,7 @@ async def run_dev(settings: Settings, targets: Sequence[str], ready: Callable[[s
         async with _nats_url(settings, nats) as nats_url:
             worker = WorkerChild(targets, nats_url, sole=nats is not None)
             children.append(worker)
-            async with serving(settings, nats_url, listening) as (_, server), _tasks() as tasks:
+            async with serving(settings, nats_url, listening) as (gateway, server), _tasks() as tasks:
                 try:
                     if nats is not None:
                         tasks.append(asyncio.create_task(nats.keep()))
@@ -43,7 +44,7 @@ async def run_dev(settings: Settings, targets: Sequence[str], ready: Callable[[s
                     if starting.done():
                         tasks.remove(starting)
                         tasks.append(asyncio.create_task(worker.keep()))
-                        ready(url_of(listening))
+                        ready(url_of(listening), gateway.auth.keyed)
                         await _first_of(stop, tasks)
                 finally:
                     server.stop()

@@ -20,6 +20,14 @@ _Side = tuple[Model, Literal["validation", "serialization"]]
 JSON = "application/json"
 PROBLEM = "application/problem+json"
 EVENT_STREAM = "text/event-stream"
+_SCHEMES = {
+    "key": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key, made by `hocket keys create`; or, for one run, the token that its page was given. "
+        "Where no key was ever made, none is asked for.",
+    }
+}
 _REFERENCE = "#/components/schemas/{model}"
 
 
@@ -30,6 +38,12 @@ class Header:
     name: str
     description: str
     schema: Schema = field(default_factory=lambda: {"type": "string"})
+
+
+_PROBLEM_HEADERS = {
+    401: (Header("WWW-Authenticate", "Bearer."),),
+    503: (Header("Retry-After", "Seconds after which to try again."),),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +90,7 @@ def document(title: str, version: str, description: str, operations: Iterable[Op
         "openapi": "3.1.0",
         "info": {"title": title, "version": version, "description": description},
         "paths": paths,
-        "components": {"schemas": schemas},
+        "components": {"schemas": schemas, "securitySchemes": _SCHEMES},
     }
 
 
@@ -99,8 +113,11 @@ def _operation(operation: Operation, schemas: dict[str, Schema]) -> Schema:
         told["requestBody"] = {"required": operation.body_required, "content": _content({JSON: operation.body})}
     answers = {str(status): _answer(answer) for status, answer in operation.answers.items()}
     for status in operation.problems:
-        retry = (Header("Retry-After", "Seconds after which to try again."),) if status == 503 else ()
-        answers[str(status)] = _answer(Answer(HTTPStatus(status).phrase, {PROBLEM: Problem}, retry))
+        answers[str(status)] = _answer(
+            Answer(HTTPStatus(status).phrase, {PROBLEM: Problem}, _PROBLEM_HEADERS.get(status, ()))
+        )
+    if 401 in operation.problems:
+        told["security"] = [{"key": []}]
     told["responses"] = dict(sorted(answers.items()))
     return told
 

@@ -24,7 +24,7 @@ from runtime.chunks import Chunk
 from runtime.engine import Engine
 from runtime.index import Query
 
-from .auth import principal
+from .auth import holding, issue, principal, tenant_wide
 from .body import check_declared, loads, parse, read_body, read_json
 from .cursor import SEQ_MAX, cursor_of
 from .long_poll import hold
@@ -41,7 +41,7 @@ from .rest_forms import (
     RunsQuery,
 )
 from .rest_table import OPERATIONS
-from .run_object import audit, run_object, steps
+from .run_object import audit, rfc3339, run_object, steps
 from .stream import HEADERS, EventStream, Streams
 
 FACE = "rest"
@@ -79,6 +79,7 @@ class Rest:
                 request,
                 self._streams,
             )
+            by = principal(request)  # a key may have been revoked meanwhile
         headers = {"location": f"/v1/runs/{segment(begun.run_id)}"}
         if wait is not None:
             headers["preference-applied"] = f"wait={wait}"
@@ -109,6 +110,7 @@ class Rest:
             await hold(
                 self._engine.changed(run_id, by, lambda run: run.seq > after, asked.wait), request, self._streams
             )
+            by = principal(request)
         told: dict[str, Any] = {}
         if "messages" in asked.include:
             state, told["messages"] = await self._engine.snapshot(run_id, by)
@@ -134,7 +136,8 @@ class Rest:
             follow.close()
             return Response(headers={name.decode(): value.decode() for name, value in HEADERS})
         # A browser comes back to a stream that has ended, again and again: all it can be told is not to hurry.
-        return EventStream(self._streams, follow, _named, _NO_HURRY if follow.over(leg_only=False) else b"")
+        opening = _NO_HURRY if follow.over(leg_only=False) else b""
+        return EventStream(self._streams, follow, _named, opening, holds=holding(request, by))
 
     async def _event_page(self, run_id: str, by: Principal, after: int, limit: int) -> Response:
         follow = await self._engine.follow(run_id, by, after)
@@ -175,6 +178,15 @@ class Rest:
         state = await self._engine.cancel(run_id, by, FACE, form.reason)
         return _answer(run_object(state), _etag(state))
 
+    async def create_run_token(self, request: Request) -> Response:
+        by, run_id = principal(request), _id(request, "run_id")
+        read_query(NoQuery, request)
+        await self._engine.state(run_id, by)
+        token, until = await issue(request, by, run_id)
+        page = f"/agents/status/{segment(run_id)}#token={token}"
+        told = {"token": token, "expires_at": rfc3339(until * 1000), "page": page}
+        return _answer(told, None, 201, {"cache-control": "no-store"})
+
     async def get_thread_messages(self, request: Request) -> Response:
         by, thread_id = principal(request), _id(request, "thread_id")
         read_query(NoQuery, request)
@@ -184,6 +196,7 @@ class Rest:
         return _answer({"thread_id": thread_id, "messages": messages})
 
     async def list_agents(self, request: Request) -> Response:
+        tenant_wide(request)
         read_query(NoQuery, request)
         known = await self._engine.agents()
         shown = ("name", "description", "on_busy", "retry")

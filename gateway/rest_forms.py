@@ -245,6 +245,14 @@ class EventPage(BaseModel):
     has_more: bool = Field(description="More is recorded already.")
 
 
+class PageToken(BaseModel):
+    """A short-lived credential for one run."""
+
+    token: str
+    expires_at: datetime
+    page: str = Field(description="The run's page with the token in its fragment, which no browser sends to a server.")
+
+
 class ThreadMessages(BaseModel):
     """The history of a thread."""
 

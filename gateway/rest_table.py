@@ -10,6 +10,7 @@ from .rest_forms import (
     EventsQuery,
     Health,
     NoQuery,
+    PageToken,
     ResumeForm,
     RunForm,
     RunObject,
@@ -22,7 +23,7 @@ from .rest_forms import (
 
 _ETAG = Header("ETag", "The run's `seq`, quoted.")
 _RUN = {JSON: RunObject}
-_AWAY = (500, 503)
+_ALWAYS = (401, 403, 500, 503)
 
 OPERATIONS = (
     Operation(
@@ -42,7 +43,7 @@ OPERATIONS = (
             ),
             200: Answer("The same request had started this run before.", _RUN, (Header("Location", "The run."), _ETAG)),
         },
-        (400, 404, 409, 413, 415, 422, *_AWAY),
+        (400, 404, 409, 413, 415, 422, *_ALWAYS),
         NoQuery,
         (
             Header(
@@ -65,7 +66,7 @@ OPERATIONS = (
         "/v1/runs",
         "List runs, newest first",
         {200: Answer("A page of runs, each as of its last change of status.", {JSON: RunPage})},
-        (422, *_AWAY),
+        (422, *_ALWAYS),
         RunsQuery,
     ),
     Operation(
@@ -77,7 +78,7 @@ OPERATIONS = (
             200: Answer("The run.", _RUN, (_ETAG,)),
             304: Answer("The run stands where If-None-Match says.", headers=(_ETAG,)),
         },
-        (404, 422, *_AWAY),
+        (404, 422, *_ALWAYS),
         RunQuery,
         (Header("If-None-Match", "ETags of a run that the client holds."),),
     ),
@@ -93,7 +94,7 @@ OPERATIONS = (
                 {EVENT_STREAM: ServerSentEvent, JSON: EventPage},
             )
         },
-        (404, 422, *_AWAY),
+        (404, 422, *_ALWAYS),
         EventsQuery,
         (Header("Last-Event-ID", "The last entry the client has.", {"type": "string", "pattern": "^[0-9]{1,15}$"}),),
     ),
@@ -107,7 +108,7 @@ OPERATIONS = (
                 "The answers are recorded, by this call or by the same one before, and the run goes on.", _RUN, (_ETAG,)
             )
         },
-        (400, 404, 409, 410, 413, 415, 422, *_AWAY),
+        (400, 404, 409, 410, 413, 415, 422, *_ALWAYS),
         NoQuery,
         (
             Header(
@@ -125,7 +126,7 @@ OPERATIONS = (
         "/v1/runs/{run_id}/audit",
         "Who asked and who decided",
         {200: Answer("The record, oldest first.", {JSON: Audit})},
-        (404, 422, *_AWAY),
+        (404, 422, *_ALWAYS),
         NoQuery,
     ),
     Operation(
@@ -134,10 +135,21 @@ OPERATIONS = (
         "/v1/runs/{run_id}/cancel",
         "Cancel a run",
         {200: Answer("The run; one that had ended is left as it was.", _RUN, (_ETAG,))},
-        (400, 404, 413, 415, 422, *_AWAY),
+        (400, 404, 413, 415, 422, *_ALWAYS),
         NoQuery,
         body=CancelForm,
         body_required=False,
+    ),
+    Operation(
+        "create_run_token",
+        "POST",
+        "/v1/runs/{run_id}/token",
+        "Make a token for the run's page",
+        {201: Answer("A token for this run alone, with what the caller may do there.", {JSON: PageToken})},
+        (404, 422, *_ALWAYS),
+        NoQuery,
+        description="It reads the run, and answers and cancels it where the caller may, for 15 minutes; with itself as "
+        "credential it fetches the next one, until eight hours after the first. It ends with the key behind it.",
     ),
     Operation(
         "get_thread_messages",
@@ -145,7 +157,7 @@ OPERATIONS = (
         "/v1/threads/{thread_id}/messages",
         "Read a thread's messages",
         {200: Answer("The messages of all its runs, in order.", {JSON: ThreadMessages})},
-        (404, 422, *_AWAY),
+        (404, 422, *_ALWAYS),
         NoQuery,
     ),
     Operation(
@@ -154,7 +166,7 @@ OPERATIONS = (
         "/v1/agents",
         "List the agents",
         {200: Answer("The agents that workers have announced.", {JSON: AgentList})},
-        (422, *_AWAY),
+        (422, *_ALWAYS),
         NoQuery,
     ),
 )

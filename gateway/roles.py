@@ -29,8 +29,8 @@ def settle_memory() -> None:
 
 
 def listen(settings: Settings) -> socket.socket:
-    """The gateway's socket. Raises Refused if the address may not or cannot be had."""
-    check_bind(settings.host)
+    """The gateway's socket, which is served only once `serving` has found that it may be. Raises Refused if the address
+    cannot be had."""
     return bind(settings.host, settings.port)
 
 
@@ -41,8 +41,12 @@ def url_of(listening: socket.socket) -> str:
 
 @contextlib.asynccontextmanager
 async def serving(settings: Settings, nats_url: str, listening: socket.socket) -> AsyncIterator[tuple[Gateway, Server]]:
-    """A gateway that serves; on the way out its streams get their last comment and its requests their time."""
+    """A gateway that serves; on the way out its streams get their last comment and its requests their time.
+
+    Raises Refused, before anyone is served, if the address is open to others and there is no key to ask them for.
+    """
     async with open_gateway(settings, nats_url) as gateway:
+        check_bind(listening.getsockname()[0], gateway.auth.keyed)
         settle_memory()
         server = Server(gateway)
         task = asyncio.create_task(server._serve([listening]))
@@ -69,15 +73,15 @@ def _advised() -> Iterator[None]:
         raise Unavailable(f"{away.message.rstrip('.')}: start it, or correct HOCKET_NATS_URL.") from away
 
 
-async def run_gateway(settings: Settings, ready: Callable[[str], None]) -> None:
-    """A gateway until a signal stops it; `ready` is told its URL."""
+async def run_gateway(settings: Settings, ready: Callable[[str, bool], None]) -> None:
+    """A gateway until a signal stops it; `ready` is told its URL and whether keys are asked for."""
     nats_url = nats_url_of(settings)
     with contextlib.closing(listen(settings)) as listening, stop_signals() as stop:
         url = url_of(listening)
         async with contextlib.AsyncExitStack() as stack:
             with _advised():
-                await stack.enter_async_context(serving(settings, nats_url, listening))
-            ready(url)
+                gateway, _ = await stack.enter_async_context(serving(settings, nats_url, listening))
+            ready(url, gateway.auth.keyed)
             await stop.wait()
 
 

@@ -94,11 +94,12 @@ class EventStream:
     """One client's response, from `follow`'s cursor to the end: of the run, or of a leg if `leg_only`.
 
     `opening` goes out first (a prelude). `render` turns messages into the face's bytes. `farewell` is said last if the
-    gateway stops before the end, and `keep_alive` is the comment that breaks a silence.
+    gateway stops before the end, and `keep_alive` is the comment that breaks a silence. Once `holds` is false, for its
+    credential is no longer good, the client is cut off.
     """
 
     __slots__ = ("_streams", "_follow", "_render", "_opening", "_leg_only", "_farewell", "_send", "_write", "_quiet",
-                 "_stalled_at", "_over", "_live", "_task", "_keep_alive", "__weakref__")  # fmt: skip
+                 "_stalled_at", "_over", "_live", "_task", "_keep_alive", "_holds", "__weakref__")  # fmt: skip
 
     def __init__(
         self,
@@ -109,7 +110,9 @@ class EventStream:
         leg_only: bool = False,
         farewell: bytes = DRAINED,
         keep_alive: bytes = sse.KEEP_ALIVE,
+        holds: Callable[[], bool] | None = None,
     ) -> None:
+        self._holds = holds
         self._streams, self._follow, self._render = streams, follow, render
         self._opening, self._leg_only, self._farewell = opening, leg_only, farewell
         self._keep_alive = keep_alive
@@ -254,6 +257,10 @@ class EventStream:
 
     def tick(self, now: float, stall_s: float) -> None:
         """A third of the keep-alive time has passed."""
+        if self._holds is not None and not self._holds():
+            logger.info("A client whose credential is no longer good is let go")
+            self._let_go()
+            return
         if self._stalled_at is not None:
             if now - self._stalled_at > stall_s:
                 logger.info("A client that took nothing for %g s is let go", stall_s)

@@ -6,7 +6,6 @@ within milliseconds; `caught_up` waits until they hold what this process itself 
 
 import asyncio
 import logging
-import secrets
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +18,9 @@ from protocol.run import fold
 from protocol.state import RunState
 from protocol.subjects import parse_subject
 
-from .log import Log
-from .pull import Delivery, Pull, create_reader
+from .log import STREAM, Log
+from .pull import Delivery
+from .reader import Reader
 
 logger = logging.getLogger("hocket.index")
 
@@ -61,29 +61,26 @@ class Index:
         self._advanced = asyncio.Event()
         self._awaited = 0
         self._flushing: asyncio.Handle | None = None
-        self._pull: Pull | None = None
-        self._restart: asyncio.Task[None] | None = None
-        self._taken = 0
-        self._stopped = False
-        self.ready = False
+        self._reader = Reader(
+            log, "index", STREAM, ["run.*.*.ask", "run.*.*.life"], _ROOM, self._take, self._flushed_rev
+        )
 
     async def start(self) -> None:
         self._created, last_rev = await self._log.created(), await self._log.last_rev()
         self._db = _open(self._path, self._created, last_rev)
         row = self._db.execute("select value from meta where name = 'rev'").fetchone()
         self._rev = int(row[0]) if row else 0
-        self._log.on_reconnect(self._gone)
-        await self._read_on()
+        await self._reader.start()
 
     async def stop(self) -> None:
-        if self._restart is not None:
-            self._restart.cancel()
-            await asyncio.wait({self._restart})
-        self._stopped = True
-        if self._pull is not None:
-            await self._pull.stop()
+        await self._reader.stop()
         self._flush()
         self._db.close()
+
+    @property
+    def ready(self) -> bool:
+        """Whether it holds everything that stood in the log when it began to read."""
+        return self._reader.ready
 
     async def caught_up(self, rev: int, seconds: float = 2.0) -> None:
         """Returns once the index holds everything up to `rev`, or after that long."""
@@ -125,54 +122,22 @@ class Index:
             raise Unavailable("The list of runs was damaged and is being built anew.") from bad
         return [state for row in rows if (state := load(row[0])) is not None]
 
-    async def _read_on(self) -> None:
-        name = f"index-{secrets.token_hex(8)}"
-        pending = await create_reader(self._log, name, ["run.*.*.ask", "run.*.*.life"], self._rev + 1)
-        self._taken = 0
-        pull = Pull(self._log, name, _ROOM, self._take, self._gone, hand_back=False)
-        await pull.start()
-        self._pull = pull
-        self.ready = pending == 0
-
-    def _gone(self) -> None:
-        """The server has forgotten the reader, as a restart makes it, or something was lost on the way, which is not
-        sent again: a new reader goes on from the last row."""
-        if not self._stopped and (self._restart is None or self._restart.done()):
-            self._restart = asyncio.get_running_loop().create_task(self._again())
-
-    async def _again(self) -> None:
-        while True:
-            await asyncio.sleep(0.5)
-            try:
-                pull, self._pull = self._pull, None
-                if pull is not None:
-                    await pull.stop()
-                self._flush()
-                await self._read_on()
-                return
-            except HocketError as fault:
-                logger.info("The index waits for the log: %s", fault.message)
+    def _flushed_rev(self) -> int:
+        """After which row a new reader goes on."""
+        self._flush()
+        return self._rev
 
     def _take(self, delivery: Delivery) -> None:
-        if self._pull is None:
-            return
-        self._pull.done()
-        if delivery.number != self._taken + 1:
-            self._gone()
-            return
-        self._taken = delivery.number
         self._batch.append(delivery)
         if self._flushing is None:
             self._flushing = asyncio.get_running_loop().call_later(
                 0.0 if self._awaited else _GATHER_SECONDS, self._flush
             )
-        if delivery.pending == 0:
-            self.ready = True
 
     def _rebuild(self, bad: Exception) -> None:
         """The file cannot be used any more: a new one is filled from the log, in memory if the disk takes none."""
         logger.warning("The list index is built anew: %s", bad)
-        self.ready = False
+        self._reader.ready = False
         self._db.close()
         try:
             _discard(self._path)
@@ -180,7 +145,7 @@ class Index:
         except (sqlite3.DatabaseError, OSError):
             self._db = _open(None, self._created, 0)
         self._rev, self._batch = 0, []
-        self._gone()
+        self._reader.again()
 
     def _flush(self) -> None:
         try:

@@ -11,6 +11,7 @@ import fcntl
 import json
 import logging
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -160,6 +161,38 @@ def _lock(path: Path) -> int:
     os.ftruncate(handle, 0)
     os.write(handle, str(os.getpid()).encode())
     return handle
+
+
+def in_use(folder: Path) -> bool:
+    """Whether a hocket has the folder now."""
+    try:
+        handle = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def running_url(folder: Path) -> str | None:
+    """The URL of the server that has `folder`, for who may read its files; None if it has not started yet."""
+    token = re.search(r"^authorization \{ token: (\w+) \}$", _text(folder / "nats.conf"), re.MULTILINE)
+    for ports in folder.glob("nats-server_*.ports"):
+        with contextlib.suppress(json.JSONDecodeError, IndexError, KeyError):
+            address = json.loads(_text(ports))["nats"][0].removeprefix("nats://")
+            return f"nats://{token[1]}@{address}" if token else None
+    return None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return ""
 
 
 def die_with_parent(sent: int = signal.SIGTERM) -> None:

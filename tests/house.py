@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import hashlib
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -11,6 +13,7 @@ from gateway.app import Gateway, open_gateway
 from gateway.server import Server, bind
 from runtime.agents.python import PythonAgent
 from runtime.engine import Engine
+from runtime.keys import Wanted, create, fresh_token, revoke
 from runtime.log import Log
 from runtime.nats_server import EmbeddedServer
 from runtime.settings import Settings
@@ -33,6 +36,10 @@ class House:
     def engine(self) -> Engine:
         return self.gateway.engine
 
+    def knows(self, token: str) -> bool:
+        """Whether the gateway takes the key."""
+        return self.gateway.auth._keys.find(token, now_ms()) is not None
+
 
 @contextlib.asynccontextmanager
 async def open_house(nats: EmbeddedServer, settings: Settings, **agents: Callable[..., Any]) -> AsyncIterator[House]:
@@ -54,6 +61,41 @@ async def open_house(nats: EmbeddedServer, settings: Settings, **agents: Callabl
                 await asyncio.wait_for(serving, WAIT_SECONDS)
                 await house.worker.stop()
                 await log.close()
+
+
+async def give_key(house: House, *others: House, **wanted: Any) -> str:
+    """A new key, known to the gateways of these houses."""
+    token = fresh_token()
+    log = await Log.open(house.nats.url, "test-keys", house.settings.append_timeout_s)
+    try:
+        await create(log, token, Wanted(**wanted), now_ms())
+    finally:
+        await log.close()
+    async with asyncio.timeout(WAIT_SECONDS):
+        while not all(one.knows(token) for one in (house, *others)):  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+    return token
+
+
+async def take_key(house: House, token: str) -> None:
+    """Revokes a key; returns when that is recorded, not when a gateway knows of it."""
+    log = await Log.open(house.nats.url, "test-keys", house.settings.append_timeout_s)
+    try:
+        await revoke(log, key_id(token), now_ms())
+    finally:
+        await log.close()
+
+
+def key_id(token: str) -> str:
+    return f"key_{hashlib.sha256(token.encode()).hexdigest()[:12]}"
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"}
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def agui_input(thread_id: str = "t1", run_id: str = "r1", text: str = "hi", **more: Any) -> dict[str, Any]:

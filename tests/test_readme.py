@@ -4,9 +4,11 @@ import asyncio
 import os
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
@@ -59,16 +61,22 @@ async def test_every_endpoint_is_in_the_readme_and_no_other(nats: EmbeddedServer
     assert told - behind_one_route == shape - {"/copilotkit/{}"}
 
 
+def typed(group: click.Group) -> Iterator[tuple[str, click.Command]]:
+    """Every command by the words that name it."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from ((f"{name} {word}", one) for word, one in typed(command))
+        else:
+            yield name, command
+
+
 def test_every_command_and_option_is_in_the_readme() -> None:
     told = {row[0].strip("`").removeprefix("hocket "): row[1] for row in rows("Commands")}
-    assert list(told) == list(hocket.commands)
-    for name, command in hocket.commands.items():
-        options = {
-            option
-            for one in command.params
-            if not getattr(one, "hidden", False)
-            for option in (*one.opts, *one.secondary_opts)
-        }
+    commands = dict(typed(hocket))
+    assert list(told) == list(commands)
+    for name, command in commands.items():
+        params = [one for one in command.params if not getattr(one, "hidden", False)]
+        options = {option for one in params for option in (*one.opts, *one.secondary_opts)}
         assert {option for option in options if option.startswith("--")} == set(re.findall(r"--[a-z-]+", told[name]))
 
 

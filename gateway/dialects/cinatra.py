@@ -13,13 +13,13 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from protocol.answers import Answer, find
-from protocol.entries import Principal
+from protocol.entries import Caller
 from protocol.errors import Conflict, Forbidden, InterruptExpired, Invalid, InvalidAnswer, NotFound
 from protocol.interrupts import run_of
 from runtime.asks import Resume
 from runtime.engine import Engine
 
-from ..auth import principal
+from ..auth import holding, principal
 from ..body import read_json
 from ..resource import Handlers, Resource
 from ..stream import HEADERS, EventStream, Streams
@@ -89,7 +89,7 @@ class Cinatra:
             raise
         return _json(200, {"ok": True})
 
-    async def _resolved(self, run_id: str, gate_id: str, by: Principal) -> bool:
+    async def _resolved(self, run_id: str, gate_id: str, by: Caller) -> bool:
         """Whether the question is unknown or answered, as far as the caller may know."""
         gate = find(await self._engine.state(run_id, by), gate_id)
         return gate is None or gate.status not in ("open", "expired")
@@ -101,7 +101,7 @@ class Cinatra:
         except (Invalid, HTTPException):
             raise Invalid("Invalid request body") from None
 
-    async def _stream(self, request: Request, run_id: str, by: Principal) -> ASGIApp:
+    async def _stream(self, request: Request, run_id: str, by: Caller) -> ASGIApp:
         state = await self._engine.state(run_id, by)
         render = renderer(state.id, state.thread_id)
         follow = await self._engine.follow(run_id, by, cursor(request.headers.get("last-event-id")))
@@ -110,7 +110,8 @@ class Cinatra:
             return Response(headers={name.decode(): value.decode() for name, value in HEADERS})
         # A browser comes back to a stream that has ended, again and again: all it can be told is not to hurry.
         opening = _NO_HURRY if follow.over(leg_only=False) else b""
-        return EventStream(self._streams, follow, render, opening, keep_alive=KEEP_ALIVE)
+        holds = holding(request, by)
+        return EventStream(self._streams, follow, render, opening, keep_alive=KEEP_ALIVE, holds=holds)
 
 
 def answer_of(given: Any) -> Answer:

@@ -199,7 +199,10 @@ async def test_a_taken_port_is_one_sentence(folder: Path) -> None:
 
 async def test_an_address_that_is_not_loopback_is_one_sentence(folder: Path) -> None:
     told = one_sentence(await run_command("dev", "--port", "0", "--host", "0.0.0.0", cwd=folder))
-    assert told == "Without credentials hocket listens on loopback only, not on 0.0.0.0. Use --host 127.0.0.1."
+    assert told == (
+        "Without an API key hocket listens on loopback only, not on 0.0.0.0: "
+        "make a key with `hocket keys create` first, or use --host 127.0.0.1."
+    )
 
 
 async def test_a_folder_in_use_is_one_sentence(folder: Path) -> None:

@@ -23,7 +23,7 @@ from gateway.openapi import document
 from gateway.rest_table import OPERATIONS, PROBES
 from runtime.nats_server import EmbeddedServer
 from runtime.settings import Settings
-from tests.house import House, open_house
+from tests.house import House, bearer, give_key, open_house
 
 pytestmark = pytest.mark.anyio
 
@@ -47,7 +47,7 @@ async def echo(run: Any) -> Any:
     yield "Yes."
 
 
-def ask_at_random(url: str, operation: schemathesis.APIOperation) -> None:
+def ask_at_random(url: str, operation: schemathesis.APIOperation, key: str) -> None:
     """Many generated requests for one operation, most of them for things that exist."""
     cases = st.one_of([operation.as_strategy(generation_mode=mode) for mode in schemathesis.GenerationMode])
 
@@ -58,13 +58,14 @@ def ask_at_random(url: str, operation: schemathesis.APIOperation) -> None:
         derandomize=True,
         suppress_health_check=list(hypothesis.HealthCheck),
     )
-    @hypothesis.given(cases, st.integers(0, 3))
-    def ask(case: schemathesis.Case, known: int) -> None:
+    @hypothesis.given(cases, st.integers(0, 3), st.integers(0, 9).map(lambda one: one == 9))
+    def ask(case: schemathesis.Case, known: int, refused: bool) -> None:
         if known:
             case.path_parameters.update({name: quote(KNOWN[name], safe="") for name in case.path_parameters})
             if isinstance(case.body, dict) and "agent" in case.body:
                 case.body = {**case.body, "agent": "echo"}
-        case.call_and_validate(base_url=url, checks=CHECKS, timeout=SECONDS_MAX)
+        headers = {} if refused else bearer(key)
+        case.call_and_validate(base_url=url, checks=CHECKS, timeout=SECONDS_MAX, headers=headers)
 
     ask()
 
@@ -80,10 +81,11 @@ async def test_no_request_gets_an_answer_that_the_document_does_not_have(
 ) -> None:
     async with open_house(nats, settings, echo=echo) as house:
         await known_things(house)
+        key = await give_key(house)
         schema = schemathesis.openapi.from_dict((await house.client.get("/openapi.json")).json())
         operations = {found.definition.raw["operationId"]: found for found in map(Ok.ok, schema.get_all_operations())}
         assert len(operations) == len(TABLE)
-        await asyncio.to_thread(ask_at_random, house.url, operations[TABLE[at].name])
+        await asyncio.to_thread(ask_at_random, house.url, operations[TABLE[at].name], key)
 
 
 async def test_every_reference_of_the_document_leads_somewhere() -> None:

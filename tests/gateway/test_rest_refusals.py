@@ -191,9 +191,9 @@ async def test_what_does_not_exist_is_not_found(nats: EmbeddedServer, settings: 
             refused(await client.get(path), 404, "not_found")
 
 
-async def test_a_host_that_is_none_is_answered_all_the_same(nats: EmbeddedServer, settings: Settings) -> None:
+async def test_a_host_that_is_none_is_refused_in_the_face_s_form(nats: EmbeddedServer, settings: Settings) -> None:
     async with open_house(nats, settings, echo=echo) as house:
-        refused(await house.client.get("/v1/runs/none", headers={"Host": "[rubbish"}), 404, "run_not_found")
+        refused(await house.client.get("/v1/runs/none", headers={"Host": "[rubbish"}), 403, "foreign_origin")
         assert (await house.client.get("/nothing", headers={"Host": "[rubbish"})).json()["error"] == "not_found"
 
 

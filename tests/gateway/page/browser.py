@@ -3,13 +3,12 @@
 import contextlib
 import shutil
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page, Request, Route, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, Page, Request, async_playwright, expect
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
@@ -48,35 +47,17 @@ class Visitor:
         }
 
 
-class TokenDesk:
-    """Answers for the token endpoint, which the gateway does not have yet."""
-
-    def __init__(self) -> None:
-        self.keys: set[str] = set()
-        self.given: list[str] = []
-
-    async def answer(self, route: Route) -> None:
-        bearer = route.request.headers.get("authorization", "").removeprefix("Bearer ")
-        if self.keys and bearer not in self.keys and bearer not in self.given:
-            return await route.fulfill(status=401, json={"code": "unauthorized"})
-        self.given.append(f"token-{len(self.given)}")
-        expires_at = (datetime.now(UTC) + timedelta(minutes=15)).isoformat()
-        return await route.fulfill(status=201, json={"token": self.given[-1], "expires_at": expires_at})
-
-
 class Room:
     """A browser that knows where hocket is."""
 
     def __init__(self, browser: Browser, url: str) -> None:
         self._browser, self.url = browser, url
-        self.desk = TokenDesk()
         self._visitors: list[Visitor] = []
 
     async def visitor(self, beside: Visitor | None = None, **options: Any) -> Visitor:
         """Another person, or another tab of the one that is given."""
         context = beside.context if beside else await self._browser.new_context(**options)
         context.set_default_timeout(WAIT_MS)
-        await context.route("**/v1/runs/*/token", self.desk.answer)
         visitor = Visitor(context, await context.new_page(), self.url)
         self._visitors.append(visitor)
         return visitor

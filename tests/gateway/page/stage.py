@@ -8,7 +8,7 @@ from typing import Any
 from runtime.nats_server import EmbeddedServer
 from runtime.settings import Settings
 from tests.gateway.page.browser import Room, open_room
-from tests.house import House, open_house
+from tests.house import House, bearer, give_key, open_house
 
 
 class Stage:
@@ -16,9 +16,23 @@ class Stage:
 
     def __init__(self, house: House, room: Room) -> None:
         self.house, self.room = house, room
+        self.headers: dict[str, str] = {}
+
+    async def lock(self) -> str:
+        """From now on everybody needs a key; this one is the stage's own."""
+        key = await give_key(self.house)
+        self.headers = bearer(key)
+        return key
+
+    async def token(self, run_id: str = "r1") -> str:
+        """A token for the run's page."""
+        answer = await self.house.client.post(f"/v1/runs/{run_id}/token", headers=self.headers)
+        token: str = answer.json()["token"]
+        return token
 
     async def start(self, agent: str, run_id: str = "r1", text: str = "hi") -> None:
-        started = await self.house.client.post("/v1/runs", json={"agent": agent, "run_id": run_id, "input": text})
+        want = {"agent": agent, "run_id": run_id, "input": text}
+        started = await self.house.client.post("/v1/runs", json=want, headers=self.headers)
         assert started.status_code == 201, started.text
 
     async def cut_streams(self) -> None:

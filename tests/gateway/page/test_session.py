@@ -10,8 +10,6 @@ from tests.gateway.page.stage import OpenStage
 
 pytestmark = pytest.mark.anyio
 
-KEYS = {"a-secret-key"}
-
 
 async def confirm(run: Any) -> AsyncIterator[Any]:
     if "pay" not in run.answers:
@@ -22,7 +20,7 @@ async def confirm(run: Any) -> AsyncIterator[Any]:
 
 async def test_a_key_signs_in_and_is_kept_nowhere(open_stage: OpenStage) -> None:
     async with open_stage(confirm=confirm) as stage:
-        stage.room.desk.keys = KEYS
+        key = await stage.lock()
         await stage.start("confirm")
         visitor = await stage.room.visitor()
         page = await visitor.visit("r1")
@@ -32,7 +30,7 @@ async def test_a_key_signs_in_and_is_kept_nowhere(open_stage: OpenStage) -> None
         await field.press("Enter")
         await expect(page.get_by_role("alert")).to_have_text("This key is not accepted.")
         await expect(field).to_have_value("")
-        await field.fill("a-secret-key")
+        await field.fill(key)
         await page.get_by_role("button", name="Open the run").click()
         await page.get_by_role("button", name="Approve").click()
         await expect(page.locator("#transcript")).to_contain_text("thank you")
@@ -40,18 +38,18 @@ async def test_a_key_signs_in_and_is_kept_nowhere(open_stage: OpenStage) -> None
         kept = await page.evaluate(
             "JSON.stringify([{...sessionStorage}, {...localStorage}, document.cookie, location.href])"
         )
-        assert "a-secret-key" not in kept and "token" in kept
-        assert [one.url for one in visitor.requests if "secret" in one.url] == []
-        sent = [one for one in visitor.requests if one.headers.get("authorization") == "Bearer a-secret-key"]
+        assert key not in kept and "token" in kept
+        assert [one.url for one in visitor.requests if key in one.url] == []
+        sent = [one for one in visitor.requests if one.headers.get("authorization") == f"Bearer {key}"]
         assert [one.url.rpartition("/")[2] for one in sent] == ["token"]
 
 
 async def test_a_reload_keeps_the_person_signed_in(open_stage: OpenStage) -> None:
     async with open_stage(confirm=confirm) as stage:
-        stage.room.desk.keys = KEYS
+        key = await stage.lock()
         await stage.start("confirm")
         page = await (await stage.room.visitor()).visit("r1")
-        await page.get_by_label("API key").fill("a-secret-key")
+        await page.get_by_label("API key").fill(key)
         await page.get_by_role("button", name="Open the run").click()
         await expect(page.get_by_role("button", name="Approve")).to_be_visible()
         await page.reload()
@@ -60,17 +58,16 @@ async def test_a_reload_keeps_the_person_signed_in(open_stage: OpenStage) -> Non
 
 async def test_a_token_in_the_address_is_taken_over_and_removed_from_it(open_stage: OpenStage) -> None:
     async with open_stage(confirm=confirm) as stage:
-        stage.room.desk.keys = KEYS
+        await stage.lock()
         await stage.start("confirm")
-        stage.room.desk.given.append("a-given-token")
-        page = await (await stage.room.visitor()).visit("r1", "#token=a-given-token")
+        page = await (await stage.room.visitor()).visit("r1", f"#token={await stage.token()}")
         await expect(page.get_by_role("button", name="Approve")).to_be_visible()
         assert await page.evaluate("location.href") == f"{stage.room.url}/agents/status/r1"
 
 
 async def test_a_token_that_is_no_longer_good_leads_to_the_sign_in(open_stage: OpenStage) -> None:
     async with open_stage(confirm=confirm) as stage:
-        stage.room.desk.keys = KEYS
+        await stage.lock()
         await stage.start("confirm")
         page = await (await stage.room.visitor()).visit("r1", "#token=long-gone")
         await expect(page.get_by_label("API key")).to_be_visible()
@@ -84,12 +81,12 @@ async def test_a_run_that_is_not_there_looks_like_one_that_is_not_yours(open_sta
 
 async def test_the_token_is_renewed_before_it_runs_out_with_itself(open_stage: OpenStage) -> None:
     async with open_stage(confirm=confirm) as stage:
-        stage.room.desk.keys = KEYS
+        key = await stage.lock()
         await stage.start("confirm")
         visitor = await stage.room.visitor()
         await visitor.page.clock.install()
         page = await visitor.visit("r1")
-        await page.get_by_label("API key").fill("a-secret-key")
+        await page.get_by_label("API key").fill(key)
         await page.get_by_role("button", name="Open the run").click()
         await expect(page.get_by_role("button", name="Approve")).to_be_visible()
         token = await page.evaluate("JSON.parse(sessionStorage['hocket.token.r1']).token")
