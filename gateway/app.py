@@ -86,7 +86,7 @@ def build_app(engine: Engine, streams: Streams, settings: Settings, auth: Auth) 
     documents = document_routes(version("hocket"), [*OPERATIONS, *PROBES])
     probes = [Route("/healthz", healthz), Route("/readyz", readyz)]
     faces = [*agui.routes(), *copilotkit.routes(), *rest.routes(), *cinatra.routes()]
-    routes = [*faces, *documents, *page_routes(settings.page_renderers), *probes]
+    routes = [*faces, *documents, *page_routes(settings.page_renderers, cinatra.get_run, cinatra.post_answer), *probes]
     inner = Starlette(routes=routes, exception_handlers=HANDLERS)
     inner.state.auth = auth
     app: ASGIApp = Unwinding(inner)

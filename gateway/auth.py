@@ -64,6 +64,13 @@ class Auth:
             raise Unauthorized(_EXPECTED)
         return found
 
+    def page(self, token: str, run_id: str) -> PageCaller:
+        """Who holds the page token of that run. Raises Unauthorized for anything else, a key included."""
+        found = self._judged(token)
+        if not isinstance(found, PageCaller) or found.run != run_id:
+            raise Unauthorized("This page's token is not good any more: open the page again.")
+        return found
+
     def holds(self, by: Caller) -> bool:
         """Whether what `by` was admitted with is good still: who follows a run for hours is asked again."""
         if isinstance(by, PageCaller) and time.time() >= by.until:
@@ -100,6 +107,13 @@ def principal(connection: HTTPConnection) -> Caller:
     """Who asks; what that one may do is for the engine to look at. Raises Unauthorized or Forbidden."""
     auth: Auth = connection.app.state.auth
     return auth.caller(connection)
+
+
+def page_principal(connection: HTTPConnection, token: str, run_id: str) -> Caller:
+    """Who posts a form of the run's page: the form's own token says so, and no other site knows it. Raises
+    Unauthorized."""
+    auth: Auth = connection.app.state.auth
+    return auth.page(token, run_id)
 
 
 def tenant_wide(connection: HTTPConnection) -> Caller:

@@ -80,7 +80,12 @@ def _more(error: errors.HocketError) -> dict[str, Any]:
     return {}
 
 
-_FORMS: tuple[tuple[str, Callable[..., Response]], ...] = (("/v1/", problem), ("/api/", worded), ("/cinatra/", worded))
+_FORMS: tuple[tuple[str, Callable[..., Response]], ...] = (
+    ("/v1/", problem),
+    ("/api/", worded),
+    ("/cinatra/", worded),
+    ("/agents/status/", worded),
+)
 
 
 def _form_of(path: str) -> Callable[..., Response]:

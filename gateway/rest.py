@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 from protocol import sse
 from protocol.answers import Answer
-from protocol.entries import Principal, public
+from protocol.entries import Caller, Principal, public
 from protocol.errors import Invalid, InvalidId, NotFound
 from protocol.state import RunState, Status
 from protocol.subjects import check_id
@@ -44,7 +44,7 @@ from .rest_table import OPERATIONS
 from .run_object import audit, rfc3339, run_object, steps
 from .stream import HEADERS, EventStream, Streams
 
-FACE = "rest"
+FACE, PAGE = "rest", "page"
 
 _METADATA_BYTES_MAX = 16 << 10
 _PAGE_BYTES_MAX = 4 << 20
@@ -163,7 +163,7 @@ class Rest:
         key = _idempotency_key(request)
         form = parse(ResumeForm, await read_json(request, self._body_bytes_max))
         answers = [Answer(one.interrupt_id, one.status, one.payload) for one in form.answers]
-        done = await self._engine.resume(run_id, Resume(answers, key), by, FACE)
+        done = await self._engine.resume(run_id, Resume(answers, key), by, _face(by))
         return _answer(run_object(done.state), _etag(done.state))
 
     async def get_audit(self, request: Request) -> Response:
@@ -175,7 +175,7 @@ class Rest:
         by, run_id = principal(request), _id(request, "run_id")
         read_query(NoQuery, request)
         form = parse(CancelForm, await self._optional_json(request))
-        state = await self._engine.cancel(run_id, by, FACE, form.reason)
+        state = await self._engine.cancel(run_id, by, _face(by), form.reason)
         return _answer(run_object(state), _etag(state))
 
     async def create_run_token(self, request: Request) -> Response:
@@ -236,6 +236,11 @@ def _input(form: RunForm, key: str | None, by: Principal) -> dict[str, Any]:
         "context": [item.model_dump(mode="json", by_alias=True, exclude_none=True) for item in form.context],
         "forwardedProps": {},
     }
+
+
+def _face(by: Caller) -> str:
+    """The run page asks here too, with a token that is good for its run alone."""
+    return PAGE if by.run is not None else FACE
 
 
 def _named(piece: Chunk) -> bytes:

@@ -75,8 +75,12 @@ def test_every_command_and_option_is_in_the_readme() -> None:
     commands = dict(typed(hocket))
     assert list(told) == list(commands)
     for name, command in commands.items():
-        params = [one for one in command.params if not getattr(one, "hidden", False)]
-        options = {option for one in params for option in (*one.opts, *one.secondary_opts)}
+        options = {
+            option
+            for one in command.params
+            if not getattr(one, "hidden", False)
+            for option in (*one.opts, *one.secondary_opts)
+        }
         assert {option for option in options if option.startswith("--")} == set(re.findall(r"--[a-z-]+", told[name]))
 
 

@@ -5,6 +5,7 @@ All stand at the root and under `/cinatra`. The resume is there only where it is
 """
 
 from typing import Any
+from urllib.parse import parse_qs
 
 import orjson
 from starlette.exceptions import HTTPException
@@ -19,17 +20,19 @@ from protocol.interrupts import run_of
 from runtime.asks import Resume
 from runtime.engine import Engine
 
-from ..auth import holding, principal
-from ..body import read_json
+from ..auth import holding, page_principal, principal
+from ..body import loads, read_body, read_json
 from ..resource import Handlers, Resource
 from ..stream import HEADERS, EventStream, Streams
 from .cinatra_events import KEEP_ALIVE, cursor, renderer
 from .cinatra_snapshot import snapshot
 
 FACE = "cinatra"
+PAGE = "page"
 PREFIXES = ("", "/cinatra")
 
 _VALUES_CHARS_MAX = 65_536
+_FIELDS_MAX = 20
 _APPROVED = "[Approved by operator]"
 _NO_HURRY = b"retry: 30000\n\n"
 
@@ -70,12 +73,30 @@ class Cinatra:
     async def resume(self, request: Request) -> Response:
         """In the order of the contract's table; a missing credential comes first, what the engine refuses last."""
         by = principal(request)
-        answer = await self._answer(request)
+        return await self._resume(await self._answer(request), by, FACE) or _json(200, {"ok": True})
+
+    async def post_answer(self, request: Request) -> Response:
+        """A form of the run page: `token`, the page's own, which is also what no other site can know; `reviewTaskId`;
+        and `values` as JSON, without which it is a bare approval. Back to the page it goes with 303."""
+        body = await read_body(request, self._body_bytes_max)
+        token = "".join(_field(body, "token"))
+        by = page_principal(request, token, request.path_params["run_id"])
+        given = {name: text for name in ("reviewTaskId", "values") for text in _field(body, name)}
+        try:
+            answer = answer_of(given | ({"values": loads(given["values"].encode())} if "values" in given else {}))
+        except Invalid:
+            raise Invalid("Invalid request body") from None
+        refused = await self._resume(answer, by, PAGE)
+        here = request.scope["raw_path"].partition(b"?")[0].decode("latin-1")
+        return refused or Response(status_code=303, headers={"location": here})
+
+    async def _resume(self, answer: Answer, by: Caller, face: str) -> Response | None:
+        """What the table says of an answer that is refused; None once it is recorded."""
         run_id = run_of(answer.interrupt_id)
         if run_id is None:
             return _gone()
         try:
-            await self._engine.resume(run_id, Resume([answer], partial=True), by, FACE)
+            await self._engine.resume(run_id, Resume([answer], partial=True), by, face)
         except InterruptExpired:
             return _json(410, {"error": "Review task has expired"})
         except InvalidAnswer as bad:
@@ -87,7 +108,7 @@ class Cinatra:
             if await self._resolved(run_id, answer.interrupt_id, by):
                 return _gone()
             raise
-        return _json(200, {"ok": True})
+        return None
 
     async def _resolved(self, run_id: str, gate_id: str, by: Caller) -> bool:
         """Whether the question is unknown or answered, as far as the caller may know."""
@@ -112,6 +133,18 @@ class Cinatra:
         opening = _NO_HURRY if follow.over(leg_only=False) else b""
         holds = holding(request, by)
         return EventStream(self._streams, follow, render, opening, keep_alive=KEEP_ALIVE, holds=holds)
+
+
+def _field(body: bytes, name: str) -> list[str]:
+    """The value of a form's field, at most one. Raises Invalid where there are several or the form is none."""
+    try:
+        form: dict[str, list[str]] = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=_FIELDS_MAX)
+    except ValueError:
+        raise Invalid("Invalid request body") from None
+    found = form.get(name, [])
+    if len(found) > 1:
+        raise Invalid("Invalid request body")
+    return found
 
 
 def answer_of(given: Any) -> Answer:

@@ -11,10 +11,13 @@ from pathlib import Path
 import anyio
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp
 
 from protocol.errors import Invalid, Unavailable
 
-from ..resource import Resource
+from ..resource import Handler, Resource
+
+PREFIXES = ("", "/cinatra")
 
 _HERE = Path(__file__).parent
 _MODULES = (
@@ -60,8 +63,9 @@ _SHELL = {
 }
 
 
-def page_routes(renderers: Path | None) -> list[Resource]:
-    """The page and its files; `renderers` is a JavaScript module with renderers of one's own.
+def page_routes(renderers: Path | None, snapshot: Handler, answer: Handler) -> list[Resource]:
+    """The page and its files; `renderers` is a JavaScript module with renderers of one's own. Who prefers JSON gets
+    what `snapshot` says, and `answer` takes what is posted to the page.
 
     Raises Invalid if `renderers` is no file.
     """
@@ -69,7 +73,9 @@ def page_routes(renderers: Path | None) -> list[Resource]:
         raise Invalid(f"The module of renderers {str(renderers)!r} is not a file.")
     shell = (_HERE / "page.html").read_bytes()
 
-    async def page(_: Request) -> Response:
+    async def page(request: Request) -> ASGIApp:
+        if _prefers_json(request.headers.get("accept", "")):
+            return await snapshot(request)
         return Response(shell, media_type="text/html", headers=_SHELL)
 
     async def own_renderers(request: Request) -> Response:
@@ -81,12 +87,18 @@ def page_routes(renderers: Path | None) -> list[Resource]:
         return _answer(request, content, _SCRIPT, "no-cache")
 
     return [
-        Resource("/agents/status/{run_id}", {"GET": page}),
+        *(Resource(f"{prefix}/agents/status/{{run_id}}", {"GET": page, "POST": answer}) for prefix in PREFIXES),
         *(_asset(name, _HERE / name, _SCRIPT, _SOON) for name in _MODULES),
         *(_asset(name, _HERE / name, _STYLE, _SOON) for name in _SHEETS),
         _asset(_LIBRARY, _HERE / "vendor" / _LIBRARY, _SCRIPT, _DAY),
         Resource("/agents/page/renderers.user.js", {"GET": own_renderers}),
     ]
+
+
+def _prefers_json(accept: str) -> bool:
+    """A browser names HTML first; who names JSON before it, or alone, is a program."""
+    named = [kind.partition(";")[0].strip().lower() for kind in accept.split(",")]
+    return next((kind for kind in named if kind in ("application/json", "text/html")), "") == "application/json"
 
 
 def _asset(name: str, path: Path, media_type: str, cached: str) -> Resource:

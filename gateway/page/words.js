@@ -15,7 +15,8 @@ const FACES = {
   copilotkit: "CopilotKit",
   a2a: "A2A",
   mcp: "MCP",
-  page: "this page",
+  page: "the run page",
+  cinatra: "Cinatra",
   clock: "the clock",
 };
 

@@ -17,7 +17,7 @@ from tests.house import WAIT_SECONDS, agui_input, bearer, give_key, now_ms, open
 pytestmark = pytest.mark.anyio
 
 JSON = {"content-type": "application/json"}
-PUBLIC = re.compile(r"^/(healthz|readyz|openapi\.json|docs.*|agents/status/.*|agents/page/.*)$")
+PUBLIC = re.compile(r"^GET (/healthz|/readyz|/openapi\.json|/docs.*|(/cinatra)?/agents/status/.*|/agents/page/.*)$")
 BODIES = {"create_run": {"agent": "echo", "input": "hi"}, "resume_run": {"answers": []}}
 SINGLE = {"method": "agent/connect", "params": {"agentId": "echo"}, "body": agui_input()}
 
@@ -132,9 +132,9 @@ async def test_no_route_answers_without_a_key_but_those_that_say_nothing_of_anyo
             methods = set(getattr(route, "methods", None) or getattr(route, "_handlers", ())) - {"HEAD"}
             for method in methods:
                 answer = await ask(house.client, method, path, {} if method == "POST" else None)
-                (shut if answer.status_code == 401 else open_to_all).append(path)
+                (shut if answer.status_code == 401 else open_to_all).append(f"{method} {path}")
     assert not [path for path in open_to_all if not PUBLIC.match(path)]
-    assert {"/healthz", "/openapi.json", "/docs"} <= set(open_to_all) and len(shut) > 10
+    assert {"GET /healthz", "GET /openapi.json", "GET /docs"} <= set(open_to_all) and len(shut) > 10
 
 
 async def test_what_is_asked_without_a_key_is_refused_before_its_body_is_read(
