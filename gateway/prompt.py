@@ -201,13 +201,12 @@ def _field(root: Schema, name: str | None, label: str, given: Any, required: boo
     kind: Kind = "choice" if choices else "list" if items else _scalar(own)
     check, description = _alone(root, given), own.get("description")
     described = description if isinstance(description, str) else ""
+    title = own["title"] if isinstance(own.get("title"), str) else ""
     if name == "approved" and kind == "yes_no":  # nothing is approved by an empty line
-        return Field(name, "Approve?", kind, description=described, check=check)
-    if isinstance(own.get("title"), str) and own["title"]:
-        label = own["title"]
+        return Field(name, title or "Approve?", kind, description=described, check=check)
     presets = (value, own.get("default", NOTHING), own.get("const", NOTHING) if required else NOTHING)
     fits = (one for one in presets if one is not NOTHING and one is not None and not any(_faults(check, one)))
-    return Field(name, label, kind, required, nullable, next(fits, NOTHING), choices, items, described, check)
+    return Field(name, title or label, kind, required, nullable, next(fits, NOTHING), choices, items, described, check)
 
 
 def _is_approval(field: Field) -> bool:

@@ -146,6 +146,11 @@ def test_a_prompt_says_what_may_be_typed() -> None:
     ]
 
 
+def test_an_approval_is_asked_in_the_schemas_own_words() -> None:
+    asked = an_object(approved={"type": "boolean", "title": "Shall I go on?"})
+    assert field(asked).prompt == "Shall I go on? [y/n] "
+
+
 def test_an_example_has_what_an_answer_needs() -> None:
     asked = an_object(
         ("city", "size", "many"),
