@@ -25,7 +25,7 @@ from .checkpoints import load_state
 from .chunks import chunk
 from .follow import Follow, Tails
 from .index import Index, Query
-from .log import AGENTS, Log, WrongRevision
+from .log import AGENTS, Log, Stored, WrongRevision
 from .settings import Settings
 from .settle import settle
 from .states import States
@@ -96,11 +96,7 @@ class Engine:
         run = _run(run_id, by)
         asked_rev = 0
         while True:
-            last = await self._log.last(run, exact=True)
-            if last is None:
-                raise RunNotFound(run_id)
-            _check_scope(by, "runs:cancel")
-            _check_scope(by, "runs:read")
+            last = await self._last(run, run_id, by, "runs:cancel")
             # An agent at full speed appends while its last words are being folded. So they are only counted, from
             # the second try on: nothing in the flow lane ends a run, unless another has asked for that meanwhile.
             asked = await self._log.last(run, exact=True, lane="ask")
@@ -130,11 +126,7 @@ class Engine:
         run = _run(run_id, by)
         digest = resume_digest(want)
         while True:
-            last = await self._log.last(run, exact=True)
-            if last is None:
-                raise RunNotFound(run_id)
-            _check_scope(by, "runs:resume")
-            _check_scope(by, "runs:read")
+            last = await self._last(run, run_id, by, "runs:resume")
             state = await self._state(run_id, by, last.rev)
             given, passed_over = want.answers, list[str]()
             if want.lenient:
@@ -250,6 +242,15 @@ class Engine:
         return self._log.connected and self._index.ready
 
     # ── inside ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _last(self, run: str, run_id: str, by: Principal, scope: str) -> Stored:
+        """The end of a run that is to be asked for something. That there is no run comes before what is not allowed."""
+        last = await self._log.last(run, exact=True)
+        if last is None:
+            raise RunNotFound(run_id)
+        _check_scope(by, scope)
+        _check_scope(by, "runs:read")
+        return last
 
     async def _state(self, run_id: str, by: Principal, at_least_rev: int = 0) -> RunState:
         """For the engine itself, whatever the caller may read."""

@@ -5,6 +5,8 @@ from pathlib import Path
 import httpx
 import pytest
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
 
 from gateway.page.routes import page_routes
 from protocol.errors import Invalid
@@ -12,8 +14,13 @@ from protocol.errors import Invalid
 pytestmark = pytest.mark.anyio
 
 
+async def elsewhere(_: Request) -> Response:
+    """What is not the page's own to say; test_form_post.py asks for it."""
+    return Response(status_code=418)
+
+
 def client(renderers: Path | None = None) -> httpx.AsyncClient:
-    transport = httpx.ASGITransport(Starlette(routes=page_routes(renderers)))
+    transport = httpx.ASGITransport(Starlette(routes=page_routes(renderers, elsewhere, elsewhere)))
     return httpx.AsyncClient(transport=transport, base_url="http://hocket.test")
 
 
@@ -75,4 +82,4 @@ async def test_without_renderers_of_ones_own_the_module_is_empty() -> None:
 
 def test_a_module_of_renderers_that_is_not_there_is_refused_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match="is not a file"):
-        page_routes(tmp_path / "missing.js")
+        page_routes(tmp_path / "missing.js", elsewhere, elsewhere)
