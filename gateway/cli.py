@@ -241,12 +241,16 @@ Stream a run as AG-UI:
 Poll the same run:
   curl -s '{url}/v1/runs/{run_id}?include=messages,state'{with_key}
 
-Its URL:   {url}/v1/runs/{run_id}
+Browser:   {url}/agents/status/{run_id}
 API:       {url}/docs
-Terminal:  {command} run {shlex.quote(agent)} "Hello"{named}
+Terminal:  {command} run {shlex.quote(agent)} "{_OPENING.get(agent, "Hello")}"{named}
 
 Ctrl-C stops hocket; its runs go on at the next start.
 """
+
+
+_OPENING = {"demo": "Hello, now ask me something"}
+"""What makes an agent show what it can do."""
 
 
 def _client(url: str | None) -> Client:

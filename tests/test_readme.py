@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
@@ -101,7 +102,10 @@ async def test_the_shell_blocks_run_as_written_with_the_agent_as_written(tmp_pat
     command.chmod(0o755)
     path = f"{command.parent}:{os.environ['PATH']}"
     said = []
-    agents = ("--agent", "demo=gateway.demo:agent", "--agent", "hello=agent.py:hello")
+    (asking,) = (block for block in blocks("python") if block.startswith("# mailer.py\n"))
+    (tmp_path / "mailer.py").write_text(asking)
+    served = ("demo=gateway.demo:agent", "hello=agent.py:hello", "mailer=mailer.py:mailer")
+    agents = [word for target in served for word in ("--agent", target)]
     async with open_dev(tmp_path, *agents) as dev:
         for block in blocks("sh"):
             process = await asyncio.create_subprocess_exec(
@@ -112,13 +116,29 @@ async def test_the_shell_blocks_run_as_written_with_the_agent_as_written(tmp_pat
                 out, _ = await process.communicate()
             assert process.returncode == 0, block
             said.append(out.decode())
-    streamed, polled, resumed, talked, waited, listed = said
+        mailed = await _mailed(dev.url)
+    streamed, polled, resumed, asked, answered, talked, waited, listed = said
     assert '"type":"RUN_FINISHED"' in streamed and "\nid: 20\n" in streamed
     assert '"status":"completed"' in polled and '"messages":' in polled and '"state":' in polled
     assert resumed.removeprefix(":\n\n") == "id: 21\n" + streamed.partition("\nid: 21\n")[2]
+    assert '"status":"waiting"' in asked and '"decision":"approve"' in answered
+    assert mailed == ["I would send this. ", "Sent; development said so."]
     assert talked == "Hello Ada, we have not met before. \n"
     assert '"status":"completed"' in waited
     assert len(listed.splitlines()) == 2
+
+
+async def _mailed(url: str) -> list[str]:
+    """What the asking agent says before its question and after the answer."""
+    async with httpx.AsyncClient(base_url=url, timeout=START_SECONDS) as http:
+        want = {"agent": "mailer", "input": "To Bob", "run_id": "mail"}
+        await http.post("/v1/runs", json=want, headers={"prefer": "wait=10"})
+        answers = [{"interrupt_id": "g-mail-0", "payload": {"approved": True}}]
+        run = (await http.post("/v1/runs/mail/resume", json={"answers": answers})).json()
+        while run["status"] == "running":
+            query = {"after_seq": run["seq"], "wait": 10, "include": "messages"}
+            run = (await http.get("/v1/runs/mail", params=query)).json()
+    return [one["content"] for one in run["messages"] if one["role"] == "assistant"]
 
 
 def test_the_version_of_python_is_the_one_that_is_asked_for() -> None:
