@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from protocol.checkpoint import dump, load
+from protocol.checkpoint import FORM, dump, load
 from protocol.entries import ASK_START, Entry, decode
 from protocol.errors import HocketError, Unavailable
 from protocol.run import fold
@@ -66,7 +66,8 @@ class Index:
         )
 
     async def start(self) -> None:
-        self._created, last_rev = await self._log.created(), await self._log.last_rev()
+        # rows of another form could not be read: the file is of this log and of this form, or it is none
+        self._created, last_rev = f"{await self._log.created()} {FORM}", await self._log.last_rev()
         self._db = _open(self._path, self._created, last_rev)
         row = self._db.execute("select value from meta where name = 'rev'").fetchone()
         self._rev = int(row[0]) if row else 0

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from protocol.checkpoint import FORM
 from protocol.entries import Principal
 from runtime.index import Index, Query
 from runtime.log import Log
@@ -65,7 +66,7 @@ async def filled(nats: EmbeddedServer, settings: Settings, by: Principal) -> Non
             await ended(engine, by, f"r{number}")
 
 
-@pytest.mark.parametrize("damage", ["none", "absent", "rubbish", "truncated", "pages"])
+@pytest.mark.parametrize("damage", ["none", "absent", "rubbish", "truncated", "pages", "form"])
 async def test_an_index_of_any_condition_comes_to_list_every_run(
     nats: EmbeddedServer, settings: Settings, log: Log, by: Principal, tmp_path: Path, damage: str
 ) -> None:
@@ -76,7 +77,8 @@ async def test_an_index_of_any_condition_comes_to_list_every_run(
     await eventually(lambda: len(ids(first, statuses=("completed",))) == 5)
     await first.stop()
     whole = path.read_bytes()
-    broken = {"none": whole, "absent": None, "rubbish": b"rubbish" * 999, "truncated": whole[: len(whole) // 2],
+    broken = {"none": whole, "form": whole.replace(b'"form":%d' % FORM, b'"form":0').replace(b"Z %d" % FORM, b"Z 0"),
+              "absent": None, "rubbish": b"rubbish" * 999, "truncated": whole[: len(whole) // 2],
               "pages": whole[:4096] + b"\xff" * (len(whole) - 4096)}[damage]  # fmt: skip
     path.unlink()
     if broken is not None:
