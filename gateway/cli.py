@@ -24,11 +24,11 @@ from runtime.settings import Settings, load
 
 from .children import READY
 from .cli_keys import keys, who_may_ask
-from .client import Client
 from .dev import DEMO, run_dev
-from .reply import WAYS, Given, answers_of, check, not_waiting
 from .roles import run_gateway, run_worker
-from .watch import Watch, at_a_terminal
+from .terminal.client import Client
+from .terminal.reply import WAYS, Given, answers_of, check, not_waiting
+from .terminal.watch import Watch, at_a_terminal
 
 _host = click.option("--host", help="Address to listen on; only loopback without an API key.")
 _port = click.option("--port", type=int, help="Port to listen on; 0 picks a free one.")

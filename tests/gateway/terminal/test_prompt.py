@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.prompt import NOTHING, Field, Unfit, form_of
+from gateway.terminal.prompt import NOTHING, Field, Unfit, form_of
 from protocol import schema
 
 

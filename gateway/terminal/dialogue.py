@@ -20,8 +20,8 @@ from typing import Any, Self
 import click
 
 from .client import Told
+from .drawing import unharmed
 from .prompt import CANCEL, Field, Form, Unfit
-from .terminal import unharmed
 
 _READ_BYTES = 1 << 16
 

@@ -13,9 +13,9 @@ from protocol.entries import ASK_RESUME
 
 from .client import Client, Refusal, Told
 from .dialogue import Abandoned, Dialogue, Feed, Overtaken
+from .drawing import Drawing, status_after
 from .prompt import CANCEL, form_of
 from .reply import Answer, Interrupt, answer, commands_for
-from .terminal import Drawing, status_after
 
 EXIT_CODES = {"completed": 0, "failed": 1, "cancelled": 1, "waiting": 3}
 _INTERRUPTED = 130

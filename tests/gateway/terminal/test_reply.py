@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.reply import Given, answers_of, check, commands_for
+from gateway.terminal.reply import Given, answers_of, check, commands_for
 from protocol.errors import Invalid
 
 
