@@ -51,23 +51,25 @@ def asked(state: RunState, interrupts: Any, expires_at: str | None, on_expiry: s
             "interrupt", f"A leg may end with {INTERRUPTS_MAX} interrupts; this one has {len(interrupts)}"
         )
     used = {gate.interrupt_id for gate in state.gates}
-    told: list[Interrupt] = []
+    told: dict[str, Interrupt] = {}
     for number, interrupt in enumerate(interrupts, len(state.gates)):
         name = interrupt.get("id") if isinstance(interrupt, dict) else None
         if not isinstance(name, str) or not 0 < len(name.encode(errors="replace")) <= ID_BYTES_MAX:
             raise IllegalEvent("event-fields", f"An interrupt needs an 'id' as text of 1 to {ID_BYTES_MAX} bytes")
-        if name in {one["id"] for one in interrupts[: number - len(state.gates)]}:
-            raise IllegalEvent("interrupt", f"Two interrupts have the id {name!r}")
         own_id = name if name not in used else f"{name}~{number}"
+        if own_id in told or own_id in used:
+            raise IllegalEvent("interrupt", f"Two interrupts have the id {own_id!r}")
+        if run_of(name) == state.id:
+            raise IllegalEvent("interrupt", f"An interrupt's id may not look like a gate's, as {name!r} does")
         noted = {"gate": gate_id(state.id, number), "name": _name(interrupt, name)}
-        one = {**interrupt, "id": own_id}
+        one = {key: value for key, value in interrupt.items() if value is not None} | {"id": own_id}
         if expires_at is not None:
             one.setdefault("expiresAt", expires_at)
         one["metadata"] = {**_metadata(one), "hocket": noted | _at_expiry(one, on_expiry, default)}
         if "responseSchema" in one:
             _check_schema(one)
-        told.append(one)
-    return told
+        told[own_id] = one
+    return list(told.values())
 
 
 def _metadata(interrupt: Interrupt) -> dict[str, Any]:

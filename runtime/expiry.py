@@ -31,29 +31,39 @@ _PLAN = "expiry"
 _ROOM = 200
 _ACK_WAIT_SECONDS = 1.5
 _LATER_SECONDS = 1.0
+_NEAR_MS = 60_000
+_PLAN_MS_MAX = 7_258_118_400_000
+"""The year 2200: the server counts nanoseconds in 64 bits, and what is later than those would be due at once."""
 
 
 async def plan_expiry(log: Log, run: str, state: RunState) -> None:
     """Sets the clock for the first of the run's open questions that expires; for none, nothing is set. May be said
     again. Raises Unavailable."""
     at_ms = next_expiry_ms(state)
-    if at_ms is not None:
+    if at_ms is not None and at_ms < _PLAN_MS_MAX:
         at = datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         await log.plan(f"{_PLAN}{run.removeprefix('run')}", b"", at)
 
 
-async def expire(log: Log, run: str, now_ms: int) -> None:
-    """Records what time has decided of the run's open questions and ends the run if that is its end; for what is not
-    over yet the clock is set again. A run that has gone on meanwhile is left as it is. Raises Unavailable."""
+async def expire(log: Log, run: str, now_ms: int) -> float | None:
+    """Records what time has decided of the run's open questions and ends the run if that is its end. A run that has
+    gone on meanwhile is left as it is. Raises Unavailable.
+
+    For what is not over yet the clock is set again, or, where it is so near that two clocks may differ about it, the
+    answer is in how many seconds to look again.
+    """
     while True:
         loaded = await load_state(log, run, exact=True)
         if loaded is None:
-            return
+            return None
         state, rev = loaded
         over = expired(state, now_ms)
         if over is None:
+            at_ms = next_expiry_ms(state)
+            if at_ms is not None and at_ms - now_ms < _NEAR_MS:
+                return (at_ms - now_ms) / 1000
             await plan_expiry(log, run, state)
-            return
+            return None
         outcome, answers = over
         by = Principal(state.tenant, "hocket", "system", "hocket")
         event = ask(
@@ -67,7 +77,7 @@ async def expire(log: Log, run: str, now_ms: int) -> None:
         logger.info("Run %s: a question has expired: %s", state.id, outcome)
         if outcome != "answer":
             await settle(log, run, now_ms)
-            return  # else other questions may still be open, and expire later
+            return None  # else other questions may still be open, and expire later
 
 
 class ExpiryClock:
@@ -102,8 +112,8 @@ class ExpiryClock:
     async def _deal_with(self, delivery: Delivery) -> None:
         run = f"run{delivery.subject.removeprefix(f'clock.due.{_PLAN}')}"
         try:
-            await expire(self._log, run, time.time_ns() // 1_000_000)
-            await delivery.ack()
+            left = await expire(self._log, run, time.time_ns() // 1_000_000)
+            await (delivery.ack() if left is None else delivery.nak(left))
         except HocketError as fault:
             logger.warning("The expiry of %s is put off: %s", run, fault.message)
             with contextlib.suppress(HocketError):

@@ -99,6 +99,13 @@ def test_what_is_asked_is_recorded_with_its_gate_its_name_and_what_time_makes_of
 def test_an_id_that_the_run_has_used_is_renamed_and_keeps_its_name() -> None:
     (again,) = asked(waiting(gate(0)), [{"id": "i0", "reason": "r"}], None, "cancel", None)
     assert again["id"] == "i0~1" and again["metadata"]["hocket"]["name"] == "i0"
+    with pytest.raises(IllegalEvent):
+        asked(waiting(gate(0)), [{"id": "i0~2", "reason": "r"}, {"id": "i0", "reason": "r"}], None, "cancel", None)
+
+
+def test_a_field_that_is_null_is_a_field_that_is_not_there() -> None:
+    (one,) = asked(waiting(), [{"id": "a", "reason": "r", "responseSchema": None, "message": None}], None, "fail", None)
+    assert set(one) == {"id", "reason", "metadata"}
 
 
 @pytest.mark.parametrize(
@@ -112,6 +119,7 @@ def test_an_id_that_the_run_has_used_is_renamed_and_keeps_its_name() -> None:
         ([{"id": "a" * 257}], "event-fields"),
         ([{"id": "a", "metadata": []}], "event-fields"),
         ([{"id": "a"}, {"id": "a"}], "interrupt"),
+        ([{"id": "g-r-0"}], "interrupt"),
         ([{"id": str(number)} for number in range(101)], "interrupt"),
         ([{"id": "a", "responseSchema": {"type": "none of these"}}], "interrupt-schema"),
         ([{"id": "a", "responseSchema": []}], "interrupt-schema"),

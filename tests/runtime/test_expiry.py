@@ -157,6 +157,25 @@ async def test_an_answer_in_time_leaves_the_clock_nothing_to_decide(
         assert (await engine.state("r1", by)).seq == state.seq
 
 
+async def test_a_question_that_stays_open_for_ever_or_nearly_is_left_alone_by_the_clock(
+    nats: EmbeddedServer, settings: Settings, log: Log, by: Principal
+) -> None:
+    async def agent(run: Any) -> Any:
+        if run.answers:
+            yield "on"
+        else:
+            yield run.interrupt("Ever?", id="i1", expires_at="9999-12-31T23:59:59Z", on_expiry="fail")
+
+    async with open_stage(nats, settings, agent=agent, other=asking(0.3)) as engine:
+        await engine.start(want("agent"), by, "test")
+        await until(engine, by, lambda state: state.status is Status.WAITING)
+        await engine.start(want("other", "r2", "t2"), by, "test")
+        await ended(engine, by, "r2")
+        assert (await engine.state("r1", by)).status is Status.WAITING
+        await engine.resume("r1", Resume([Answer("i1")]), by, "test")
+        assert (await ended(engine, by)).status is Status.COMPLETED
+
+
 async def test_of_two_questions_each_has_its_own_time(nats: EmbeddedServer, settings: Settings, by: Principal) -> None:
     async def agent(run: Any) -> Any:
         if run.answers:
