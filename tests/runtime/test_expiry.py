@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from runtime.asks import Resume, Resumed
 from runtime.log import Log
 from runtime.nats_server import EmbeddedServer
 from runtime.settings import Settings
+from runtime.settle import append_all, started
 from tests.runtime.stage import ended, ends, events, open_engine, open_stage, open_worker, restart, text_of, until, want
 
 pytestmark = pytest.mark.anyio
@@ -191,3 +193,23 @@ async def test_of_two_questions_each_has_its_own_time(nats: EmbeddedServer, sett
         state = await until(engine, by, lambda state: len(state.open_gates) == 1)
         assert state.status is Status.WAITING and state.gates[0].status == "expired"
         assert text_of(await ended(engine, by)) == "a:1 b:2"
+
+
+async def test_a_worker_that_died_before_it_set_the_clock_has_it_set_by_the_next(
+    nats: EmbeddedServer, settings: Settings, log: Log, by: Principal
+) -> None:
+    async with open_engine(nats.url, settings) as engine:
+        async with open_worker(nats.url, settings, agent=asking()):
+            pass  # it has announced the agent, and is gone
+        await engine.start(want("agent"), by, "test")
+        state = await engine.state("r1", by)
+        at = datetime.now(UTC) + timedelta(seconds=0.5)
+        asked = {"id": "i1", "reason": "r", "expiresAt": at.isoformat(), "metadata": {"hocket": {"on_expiry": "fail"}}}
+        end = {"type": "RUN_FINISHED", "threadId": "t1", "runId": "r1", "timestamp": 2,
+               "outcome": {"type": "interrupt", "interrupts": [asked]}}  # fmt: skip
+        last = await log.last("run.default.r1")
+        assert last is not None  # what the worker said before it died, its ask not acknowledged and no clock set
+        await append_all(log, "run.default.r1", 1, last.rev, [started(state, 1, "w0"), end])
+        async with open_worker(nats.url, settings, agent=asking()):
+            state = await ended(engine, by)
+    assert state.status is Status.FAILED and state.legs[0].attempts[0].worker == "w0"

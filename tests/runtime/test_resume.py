@@ -307,3 +307,25 @@ async def test_a_question_that_could_not_be_answered_ends_the_run_with_the_rule_
         state = await ended(engine, by)
     assert state.status is Status.FAILED and state.error is not None
     assert state.error["code"] == "ILLEGAL_EVENT" and "rule: " in state.error["message"]
+
+
+async def test_an_answer_that_races_a_cancel_comes_first_or_is_told_that_the_run_was_ended(
+    nats: EmbeddedServer, settings: Settings, log: Log, by: Principal
+) -> None:
+    async with open_stage(nats, settings, asking=asking) as one, open_engine(nats.url, settings) as two:
+        for number in range(12):
+            run_id = f"r{number}"
+            await one.start(want("asking", run_id, run_id), by, "test")
+            await waiting(two, by, run_id)
+            first, second = (one, two)[:: 1 if number % 2 else -1]
+            answered = asyncio.ensure_future(first.resume(run_id, answer(), by, "test"))
+            cancelled = asyncio.ensure_future(second.cancel(run_id, by, "test"))
+            outcome, _ = await asyncio.gather(answered, cancelled, return_exceptions=True)
+            state = await ended(one, by, run_id)
+            told = await events(log, run_id)
+            won = isinstance(outcome, Resumed)
+            assert won or isinstance(outcome, AlreadyResolved)
+            assert state.gates[0].status == ("resolved" if won else "closed")
+            assert [event["type"] for event in told].count("ask.resume") == won
+            assert len([event for event in told if event["type"] == "RUN_STARTED"]) == 2
+            assert told[-1]["type"] == "RUN_FINISHED"
