@@ -241,7 +241,8 @@ Stream a run as AG-UI:
 Poll the same run:
   curl -s '{url}/v1/runs/{run_id}?include=messages,state'{with_key}
 
-Browser:   {url}/agents/status/{run_id}
+Its URL:   {url}/v1/runs/{run_id}
+Its page:  {url}/agents/status/{run_id}
 API:       {url}/docs
 Terminal:  {command} run {shlex.quote(agent)} "{_OPENING.get(agent, "Hello")}"{named}
 

@@ -68,9 +68,11 @@ async def test_the_printed_lines_work_as_printed(folder: Path) -> None:
         streamed = await bash(streams, folder)
         polled = json.loads(await bash(polls, folder))
         (shown,) = re.findall(r"^Its URL: +(\S+)$", dev.out, re.MULTILINE)
+        (looked_at,) = re.findall(r"^Its page: +(\S+)$", dev.out, re.MULTILINE)
         (docs,) = re.findall(r"^API: +(\S+)$", dev.out, re.MULTILINE)
         assert (await dev.client.get(shown)).json()["id"] == polled["id"]
-        assert (await dev.client.get(docs)).status_code == 200
+        for page in (looked_at, docs):
+            assert (await dev.client.get(page)).headers["content-type"].startswith("text/html")
     assert '"type":"RUN_FINISHED"' in streamed
     assert polled["status"] == "completed"
     assert polled["state"] == {"words": 1, "done": True}
