@@ -42,15 +42,19 @@ def _ended(body: bytes) -> str:
 
 
 class ChunkCache:
-    """Messages lately streamed, by run and first entry, the least recently used given up beyond `bytes_max`."""
+    """Messages lately streamed, by run and first entry, the least recently used given up beyond `bytes_max`.
+    `ended_rev` is the newest of them that has ended a leg or a run."""
 
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
         self._bytes = 0
+        self.ended_rev = 0
         self._held: OrderedDict[tuple[str, int], Chunk] = OrderedDict()
 
     def put(self, run: str, piece: Chunk) -> None:
         key = run, piece.first
+        if piece.ends:
+            self.ended_rev = max(self.ended_rev, piece.rev)
         if key in self._held:
             return
         self._held[key] = piece

@@ -214,7 +214,8 @@ class Engine:
     async def list(self, query: Query, by: Principal) -> list[RunState]:
         """Runs of the caller's tenant by the index, newest first, each as of its last change of status."""
         _check_scope(by, "runs:read", everywhere=True)
-        await self._index.caught_up(self._appended_rev)
+        # whoever was streamed an end must find it in the next list, as whoever polled one does
+        await self._index.caught_up(max(self._appended_rev, self.tails.cache.ended_rev))
         return self._index.find(by.tenant, query)
 
     async def agents(self) -> dict[str, dict[str, Any]]:

@@ -247,3 +247,15 @@ async def test_a_browser_of_a_named_origin_may_read_a_stream_and_no_other(
     assert told.headers["access-control-allow-origin"] == "https://app.example"
     assert data_of(told.text)[-1]["type"] == "RUN_FINISHED"
     assert "access-control-allow-origin" not in foreign.headers
+
+
+async def test_who_was_streamed_an_end_finds_it_in_the_next_list(nats: EmbeddedServer, settings: Settings) -> None:
+    async def slow(run: Any) -> Any:
+        yield "x"
+        await asyncio.sleep(0.12)  # the index has written the start by then, and gathers again
+
+    async with open_house(nats, settings, slow=slow) as house:
+        for number in range(5):
+            await house.client.post("/agui/slow", json=agui_input(f"t{number}", f"r{number}"))
+            listed = (await house.client.get("/v1/runs", params={"thread_id": f"t{number}"})).json()["runs"]
+            assert [run["status"] for run in listed] == ["completed"]
