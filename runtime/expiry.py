@@ -41,8 +41,12 @@ async def plan_expiry(log: Log, run: str, state: RunState) -> None:
     again. Raises Unavailable."""
     at_ms = next_expiry_ms(state)
     if at_ms is not None and at_ms < _PLAN_MS_MAX:
-        at = datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        await log.plan(f"{_PLAN}{run.removeprefix('run')}", b"", at)
+        await log.plan(f"{_PLAN}{run.removeprefix('run')}", b"", instant(at_ms))
+
+
+def instant(at_ms: int) -> str:
+    """RFC 3339, UTC, to the millisecond."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 async def expire(log: Log, run: str, now_ms: int) -> float | None:

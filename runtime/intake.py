@@ -5,7 +5,6 @@ attached client; so an event that the fold keeps is copied and checked against t
 Text and argument deltas, which are most of what is said, need neither.
 """
 
-from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -20,6 +19,7 @@ from protocol.run import ABANDONED
 from protocol.state import Gate, RunState
 
 from .agents.contract import Decision, Options
+from .expiry import instant
 
 Event = dict[str, Any]
 
@@ -103,7 +103,7 @@ def own_end(event: Event, state: RunState, options: Options, interrupt_seconds: 
     if outcome is not None and outcome["type"] == "interrupt":
         told = [_timed(interrupt, at_ms) for interrupt in outcome.get("interrupts") or ()]
         seconds = options.interrupt_seconds or interrupt_seconds
-        expires_at = _instant(at_ms, seconds) if seconds else None
+        expires_at = _after(at_ms, seconds) if seconds else None
         questions = asked(state, told, expires_at, options.on_expiry, options.default)
         end["outcome"] = {"type": "interrupt", "interrupts": questions}
     end |= {"threadId": state.thread_id, "runId": state.leg.run_id}
@@ -117,12 +117,11 @@ def _timed(interrupt: Any, at_ms: int) -> Any:
     seconds = metadata.get("expires_in_s") if isinstance(metadata, dict) else None
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or "expiresAt" in interrupt:
         return interrupt
-    return {**interrupt, "expiresAt": _instant(at_ms, min(max(seconds, 0), _EXPIRES_SECONDS_MAX))}
+    return {**interrupt, "expiresAt": _after(at_ms, min(max(seconds, 0), _EXPIRES_SECONDS_MAX))}
 
 
-def _instant(at_ms: int, seconds: float) -> str:
-    at = datetime.fromtimestamp((at_ms + int(seconds * 1000)) / 1000, UTC)
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _after(at_ms: int, seconds: float) -> str:
+    return instant(at_ms + int(seconds * 1000))
 
 
 _EXPIRES_SECONDS_MAX = 10 * 366 * 86_400.0
