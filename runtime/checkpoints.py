@@ -13,7 +13,8 @@ from protocol.errors import HocketError, Unavailable
 from protocol.run import fold
 from protocol.state import RunState
 
-from .log import CHECKPOINTS, Log
+from .layout import CHECKPOINTS
+from .log import Log
 
 logger = logging.getLogger("hocket.checkpoints")
 

@@ -25,7 +25,8 @@ from .checkpoints import load_state
 from .chunks import chunk
 from .follow import Follow, Tails
 from .index import Index, Query
-from .log import AGENTS, Log, Stored, WrongRevision
+from .layout import AGENTS
+from .log import Log, Stored, WrongRevision
 from .settings import Settings
 from .settle import settle
 from .states import States

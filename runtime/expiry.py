@@ -19,7 +19,8 @@ from protocol.interrupts import expired, next_expiry_ms
 from protocol.state import RunState
 
 from .checkpoints import load_state
-from .log import CLOCK, Log, WrongRevision
+from .layout import CLOCK
+from .log import Log, WrongRevision
 from .pull import Delivery, Pull, ensure_consumer
 from .settle import settle
 

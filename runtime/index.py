@@ -18,7 +18,8 @@ from protocol.run import fold
 from protocol.state import RunState
 from protocol.subjects import parse_subject
 
-from .log import STREAM, Log
+from .layout import STREAM
+from .log import Log
 from .pull import Delivery
 from .reader import Reader
 

@@ -19,7 +19,8 @@ from protocol.entries import SCOPES, Caller
 from protocol.errors import Invalid, NotFound, Unavailable
 from protocol.subjects import check_id
 
-from .log import KEYS, Log, WrongRevision
+from .layout import KEYS
+from .log import Log, WrongRevision
 from .pull import Delivery
 from .reader import Reader
 

@@ -1,7 +1,6 @@
 """The log on JetStream: compare-and-set append, ordered reading, the live copy, and small keyed values.
 
-One stream `RUNS` holds `run.<tenant>.<run>.<lane>`; JetStream republishes what it has committed to `live.>`. Another,
-`CLOCK`, holds what is planned for an instant, until then, and what is due, until somebody has dealt with it.
+What the streams and buckets are called, and hold, is in `layout`.
 """
 
 import asyncio
@@ -12,28 +11,20 @@ from typing import Any, NamedTuple
 
 import nats.errors
 import orjson
-from nats.js.api import KeyValueConfig, RePublish, StorageType, StreamConfig
 from nats.js.errors import APIError, NotFoundError
 
 from protocol.errors import HocketError, Refused, TooLarge, Unavailable
 
+from .layout import STREAM, create
 from .nats_server import Link, connect
 from .requests import Answer, Requests, header, status
 
 logger = logging.getLogger("hocket.log")
 
-STREAM = "RUNS"
-CLOCK = "CLOCK"
-CHECKPOINTS = "CHECKPOINTS"
-THREADS = "THREADS"
-AGENTS = "AGENTS"
-KEYS = "KEYS"
-
 _OVERHEAD_BYTES = 1024
 _READ_MESSAGES = 256
 _READ_BYTES = 2 << 20
 _WRONG_SEQUENCE = 10071
-_IN_USE = 10058
 _SCHEDULE = b"NATS/1.0\r\nNats-Schedule: @at %b\r\nNats-Schedule-Target: clock.due.%b\r\n\r\n"
 _EXPECTED = (
     b"NATS/1.0\r\nNats-Expected-Last-Subject-Sequence: %d\r\nNats-Expected-Last-Subject-Sequence-Subject: %b\r\n\r\n"
@@ -52,6 +43,17 @@ class Stored(NamedTuple):
     rev: int
     lane: str
     body: bytes
+
+
+def _stored(headers: bytes, body: bytes) -> Stored:
+    subject = header(headers, b"Nats-Subject")
+    return Stored(int(header(headers, b"Nats-Sequence")), subject.rpartition(b".")[2].decode(), body)
+
+
+def _valued(headers: bytes, body: bytes) -> Stored:
+    """A keyed value, with its whole key for a lane."""
+    key = header(headers, b"Nats-Subject").split(b".", 2)[2]
+    return Stored(int(header(headers, b"Nats-Sequence")), key.decode(), body)
 
 
 class Log:
@@ -81,7 +83,7 @@ class Log:
         log._requests = Requests(log._link)
         await log._requests.start()
         try:
-            await log._create(replicas)
+            log._replicated = await create(log._link, log.request, replicas)
         except (APIError, nats.errors.Error, NotFoundError) as bad:
             await log.close()
             raise Refused(f"NATS at {url.rpartition('@')[2]} cannot hold the log: {bad}.") from bad
@@ -222,7 +224,13 @@ class Log:
         return _stored(headers, body)
 
     async def _direct_batch(
-        self, scope: str, rev: int, messages: int = _READ_MESSAGES, bytes_max: int = _READ_BYTES
+        self,
+        scope: str,
+        rev: int,
+        messages: int = _READ_MESSAGES,
+        bytes_max: int = _READ_BYTES,
+        stream: str = STREAM,
+        form: Callable[[bytes, bytes], Stored] = _stored,
     ) -> tuple[list[Stored], bool]:
         """Up to `messages` from `rev` on, and whether there are more."""
         batch: list[Stored] = []
@@ -232,13 +240,13 @@ class Log:
             nonlocal pending
             code = status(answer[0])
             if code == 0:
-                batch.append(_stored(*answer))
+                batch.append(form(*answer))
                 return False
             pending = int(header(answer[0], b"Nats-Num-Pending") or 0) if code == 204 else -code
             return True
 
         want = {"seq": rev, "next_by_subj": scope, "batch": messages, "max_bytes": bytes_max}
-        await self._requests.ask_for_many(f"$JS.API.DIRECT.GET.{STREAM}", orjson.dumps(want), take)
+        await self._requests.ask_for_many(f"$JS.API.DIRECT.GET.{stream}", orjson.dumps(want), take)
         if pending < 0 and pending != -404:
             raise Unavailable(f"The log refused a read with status {-pending}.")
         return batch, pending > 0
@@ -279,19 +287,18 @@ class Log:
         return int(answer["seq"])
 
     async def keys(self, bucket: str) -> dict[str, bytes]:
-        """All values of a small bucket by key."""
-        if not self.connected:
-            raise Unavailable("The log is away.")
-        try:
-            store = await self._link.jetstream().key_value(bucket)
-            names = await store.keys()
-            return {name: (await store.get(name)).value or b"" for name in names}
-        except NotFoundError:
-            return {}
-        except Exception as bad:
-            if type(bad).__name__ == "NoKeysError":
-                return {}
-            raise Unavailable(f"The bucket {bucket} cannot be read.") from bad
+        """All values of a small bucket by key. Raises Unavailable.
+
+        Read as messages, for a watcher of nats-py takes a bucket for empty if what it holds is delivered before the
+        consumer is described."""
+        found: dict[str, bytes] = {}
+        stream, scope = f"KV_{bucket}", f"$KV.{bucket}.>"
+        rev, pending = 0, True
+        while pending:
+            batch, more = await self._direct_batch(scope, rev + 1, stream=stream, form=_valued)
+            found |= {stored.lane: stored.body for stored in batch if stored.body}
+            rev, pending = (batch[-1].rev, more) if batch else (rev, False)
+        return found
 
     # ── the clock: JetStream's scheduled messages ────────────────────────────────────────────────────────────────
 
@@ -331,46 +338,6 @@ class Log:
         for listener in list(self._reconnect_listeners):
             listener()
 
-    async def _create(self, replicas: int) -> None:
-        jetstream = self._link.jetstream()
-        config = StreamConfig(
-            name=STREAM,
-            subjects=["run.>"],
-            storage=StorageType.FILE,
-            num_replicas=replicas,
-            allow_direct=True,
-            max_consumers=10_000,
-            republish=RePublish(src="run.>", dest="live.>"),
-        )
-        try:
-            info = await jetstream.stream_info(STREAM)
-        except NotFoundError:
-            info = await jetstream.add_stream(config)
-        await self._create_clock(replicas)
-        self._replicated = (info.config.num_replicas or 1) > 1
-        for bucket in (CHECKPOINTS, THREADS, AGENTS, KEYS):
-            try:
-                await jetstream.stream_info(f"KV_{bucket}")
-            except NotFoundError:
-                await jetstream.create_key_value(KeyValueConfig(bucket=bucket, direct=True, replicas=replicas))
-
-    async def _create_clock(self, replicas: int) -> None:
-        """Of what is due a message stays until its consumer has dealt with it, so that no downtime loses one.
-        nats-py's own form of the request does not know the flag for schedules."""
-        config = {
-            "name": CLOCK,
-            "subjects": ["clock.>"],
-            "storage": "file",
-            "retention": "workqueue",
-            "num_replicas": replicas,
-            "allow_msg_schedules": True,
-        }
-        answer = orjson.loads(await self.request(f"$JS.API.STREAM.CREATE.{CLOCK}", orjson.dumps(config)))
-        if answer.get("error", {}).get("err_code", _IN_USE) != _IN_USE:
-            raise Refused(
-                f"NATS cannot hold the clock: {answer['error'].get('description')}. hocket needs 2.14 or newer."
-            )
-
 
 def _expect(rev: int, scope: str) -> bytes:
     """The headers of a compare-and-set: `scope` must stand at `rev`."""
@@ -381,8 +348,3 @@ def _acked(answer: Answer | None) -> int | None:
     """The revision that an append was given, None if it was refused or not answered."""
     told = orjson.loads(answer[1]) if answer is not None and answer[1].startswith(b"{") else {}
     return None if "error" in told else told.get("seq")
-
-
-def _stored(headers: bytes, body: bytes) -> Stored:
-    subject = header(headers, b"Nats-Subject")
-    return Stored(int(header(headers, b"Nats-Sequence")), subject.rpartition(b".")[2].decode(), body)

@@ -14,7 +14,8 @@ import orjson
 
 from protocol.errors import Refused, Unavailable
 
-from .log import STREAM, Log
+from .layout import STREAM
+from .log import Log
 
 logger = logging.getLogger("hocket.pull")
 

@@ -10,7 +10,8 @@ import orjson
 
 from protocol.errors import Refused, Unavailable
 
-from .log import STREAM, Log
+from .layout import STREAM
+from .log import Log
 from .nats_server import connect
 
 _MARKER = "log.created"

@@ -15,7 +15,8 @@ from protocol.state import RunState
 from protocol.subjects import encode_token, run_subject
 
 from .checkpoints import load_state
-from .log import THREADS, Log, WrongRevision
+from .layout import THREADS
+from .log import Log, WrongRevision
 
 RUNS_MAX = 500
 """Runs that a history goes back; older ones stay readable by their own ids."""

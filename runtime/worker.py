@@ -23,7 +23,8 @@ from protocol.subjects import encode_token, parse_subject, run_subject
 from .agents.contract import Agents
 from .execution import Execution, Outcome, Workshop, now_ms
 from .expiry import ExpiryClock
-from .log import AGENTS, STREAM, Log, Stored
+from .layout import AGENTS, STREAM
+from .log import Log, Stored
 from .pull import Delivery, Pull, ensure_consumer
 from .settings import Settings
 from .settle import settle

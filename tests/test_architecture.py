@@ -13,7 +13,7 @@ LAYERS = {"protocol": 0, "runtime": 1, "gateway": 2}
 """A package may import itself and those below it."""
 
 IMPURE = {"asyncio", "datetime", "os", "random", "secrets", "socket", "subprocess", "threading", "time", "uuid"}
-MAY_IMPORT_NATS = {"runtime.log", "runtime.nats_server"}
+MAY_IMPORT_NATS = {"runtime.layout", "runtime.log", "runtime.nats_server"}
 MAY_READ_ENVIRONMENT = {"runtime.settings"}
 FACES = {"gateway.agui", "gateway.copilotkit", "gateway.page.routes", "gateway.rest", "gateway.dialects.cinatra"}
 MAY_IMPORT_THE_LOG = {"gateway.app", "gateway.roles"}
@@ -113,7 +113,7 @@ def test_protocol_has_no_async_clock_randomness_or_environment() -> None:
             assert not any(isinstance(node, awaits) for node in ast.walk(SOURCES[name])), name
 
 
-def test_only_the_log_and_the_server_import_nats() -> None:
+def test_only_the_log_its_layout_and_the_server_import_nats() -> None:
     assert {name for name in SOURCES if "nats" in map(top, imported(name))} == MAY_IMPORT_NATS
 
 

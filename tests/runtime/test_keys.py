@@ -15,7 +15,8 @@ import pytest
 from protocol.entries import SCOPES
 from protocol.errors import Invalid, InvalidId, NotFound
 from runtime.keys import Key, Keys, Wanted, all_keys, create, fresh_token, revoke
-from runtime.log import KEYS, Log
+from runtime.layout import KEYS
+from runtime.log import Log
 from runtime.nats_server import EmbeddedServer
 from tests.runtime.stage import eventually, open_wire, restart
 

@@ -8,7 +8,8 @@ from nats.aio.client import Client
 
 from protocol.errors import TooLarge, Unavailable
 from protocol.sse import frame
-from runtime.log import THREADS, Log, WrongRevision
+from runtime.layout import AGENTS, THREADS
+from runtime.log import Log, WrongRevision
 from runtime.nats_server import EmbeddedServer, Link
 from tests.runtime.stage import eventually, open_wire, restart, stored
 
@@ -159,6 +160,16 @@ async def test_a_key_is_written_only_at_the_revision_expected(log: Log) -> None:
     await log.put(THREADS, "default.t1", b"four")
     assert (await log.keys(THREADS)) == {"default.t1": b"four"}
     assert await log.get(THREADS, "default.other") is None
+
+
+async def test_a_bucket_is_read_whole_however_much_it_holds_and_by_however_many_at_once(log: Log) -> None:
+    assert await log.keys(AGENTS) == {}
+    wanted = {f"k{number}": b"%d" % number for number in range(600)}
+    await asyncio.gather(*(log.put(AGENTS, key, value) for key, value in wanted.items()))
+    await log.put(AGENTS, "k7", b"")  # one without a value is no value
+    del wanted["k7"]
+    for found in await asyncio.gather(*(log.keys(AGENTS) for _ in range(20))):
+        assert found == wanted
 
 
 async def test_a_key_at_which_many_write_at_once_has_one_winner(log: Log) -> None:
