@@ -10,7 +10,7 @@ import logging
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import replace
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -171,13 +171,12 @@ class Pusher:
                 if (pause := self._not_yet(one)) is not None:
                     return pause
                 update = await next_update(self._log, run, one, rev)
-                body = await body_of(self._log, run, update, one.config.version, one.floor)
                 async with self._slot(one.config.url) as free:
                     if not free:
                         return random.uniform(_LATER_SECONDS, 3 * _LATER_SECONDS)
                     claimed = await self._claim(run, one)
                     if claimed is not None:
-                        await self._send(run, claimed, update, body)
+                        await self._send(run, claimed, update)
 
     def _not_yet(self, one: Standing) -> float | None:
         """In how many seconds to look again. A claim nearly always ends long before its time: the longer it has lasted,
@@ -215,15 +214,13 @@ class Pusher:
         )
         return mine if done is not None else None
 
-    async def _send(self, run: str, one: Standing, update: Update, body: bytes | None) -> None:
+    async def _send(self, run: str, one: Standing, update: Update) -> None:
         """One try, and what follows from it. What became of the webhook meanwhile goes before."""
         tenant, run_id, _ = parse_subject(f"{run}.life")
         seq = update.entry.seq
         try:
-            fault = None
-            if body is not None:
-                fault = await self._post(one, headers_of(one.config, run_id, seq), body)
-        except asyncio.CancelledError:
+            fault = await self._try(run, run_id, one, update)
+        except (HocketError, asyncio.CancelledError):
             await self._finish(run, one, _with(one.freed()))
             raise
         told = one.told(seq, update.rev)
@@ -248,8 +245,18 @@ class Pusher:
             logger.warning("Run %s: the webhook %r is not told %d: %s", run_id, name, seq, fault.words)
         await self._finish(run, one, (lambda record: _without(record, one)) if fault.gone else _with(told))
 
-    async def _post(self, one: Standing, headers: Mapping[str, str], body: bytes) -> _Fault | None:
+    async def _try(self, run: str, run_id: str, one: Standing, update: Update) -> _Fault | None:
         try:
+            body = await body_of(self._log, run, update, one.config.version, one.floor)
+        except HocketError:
+            raise
+        except Exception:  # it would be no better the next time, and what comes after it must not wait for ever
+            logger.exception("Run %s: what %d tells cannot be made", run_id, update.entry.seq)
+            return _Fault("What it tells cannot be made.", final=True)
+        if body is None:
+            return None
+        try:
+            headers = headers_of(one.config, run_id, update.entry.seq)
             return _judged(await self._outbound.post(one.config.url, headers, body))
         except AddressRefused as fault:
             return _Fault(fault.message, final=True)

@@ -12,7 +12,7 @@ from runtime import push, push_configs
 from runtime.log import Log
 from runtime.nats_server import EmbeddedServer
 from runtime.push import Pusher
-from runtime.push_configs import PushConfig
+from runtime.push_configs import PushConfig, Standing
 from runtime.settings import Settings
 from tests.runtime.pushing import (
     QUESTIONS,
@@ -65,6 +65,24 @@ async def test_many_runs_with_one_receiver_are_sent_ten_at_once_at_most(
         receiver.let_go()
         await receiver.has_taken(60)
         assert receiver.most_under_way == push.AT_ONCE_PER_ORIGIN
+
+
+async def test_more_runs_with_a_hanging_receiver_than_have_a_place_delay_no_other_receiver(
+    nats: EmbeddedServer, settings: Settings, log: Log, by: Principal
+) -> None:
+    settings = settings.model_copy(update={"push_timeout_s": 20.0})
+    runs = [f"r{number}" for number in range(push.AT_ONCE + 5)]
+    async with open_receiver() as slow, open_receiver() as quick, open_stage(nats, settings, talks=talks) as engine:
+        slow.reply = lambda _: Reply(hang=True)
+        await asyncio.gather(*(begin(engine, by, slow, "talks", run_id) for run_id in runs))
+        await slow.has_seen(push.AT_ONCE_PER_ORIGIN)
+        await begin(engine, by, quick, "talks", "quick")
+        await quick.has_taken(2)
+        assert len(slow.seen) == push.AT_ONCE_PER_ORIGIN
+        slow.let_go()
+        await slow.has_taken(2 * len(runs))
+        for run_id in runs:
+            assert numbers(slow.taken, run_id) == await life(log, run_id)
 
 
 async def test_workers_never_send_to_one_webhook_at_once_and_never_overtake(
@@ -163,3 +181,17 @@ async def test_a_worker_starts_although_the_bucket_of_webhooks_was_deleted(
         async with open_worker(nats.url, settings, "w2", talks=talks):
             await begin(engine, by, receiver, "talks")
             await receiver.has_taken(2)
+
+
+async def test_an_update_that_cannot_be_made_is_given_up_and_holds_nothing_up(
+    nats: EmbeddedServer, settings: Settings, log: Log, by: Principal
+) -> None:
+    """A version that only a newer hocket knows stands for it."""
+    async with open_receiver() as receiver, open_engine(nats.url, settings) as engine:
+        newer = Standing(PushConfig("c1", receiver.url, version="9.9"), 0, 0)
+        await push_configs.change(log, run_subject("default", "r1"), lambda _: {"c1": newer})
+        async with open_worker(nats.url, settings, "w1", talks=talks):
+            await engine.start(want("talks"), by, "test")
+            await ended(engine, by)
+            await all_dealt_with(log)
+        assert [one.attempts for one in await engine.push.dead(by)] == [1, 1] and not receiver.seen
