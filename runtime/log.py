@@ -25,6 +25,8 @@ _OVERHEAD_BYTES = 1024
 _READ_MESSAGES = 256
 _READ_BYTES = 2 << 20
 _WRONG_SEQUENCE = 10071
+_OUTRUN = 10164
+"""In a cluster: another's write to the same is under way, and which comes first is not settled yet."""
 _SCHEDULE = b"NATS/1.0\r\nNats-Schedule: @at %b\r\nNats-Schedule-Target: clock.due.%b\r\n\r\n"
 _ONCE = b"NATS/1.0\r\nNats-Msg-Id: %b\r\n\r\n"
 _EXPECTED = (
@@ -165,7 +167,7 @@ class Log:
                 fault = error.get("description", "")
                 if error.get("err_code") == _WRONG_SEQUENCE and not tried:
                     raise WrongRevision(f"{scope}: {fault}")
-                if error.get("code") == 400 and error.get("err_code") != _WRONG_SEQUENCE:
+                if error.get("code") == 400 and error.get("err_code") not in (_WRONG_SEQUENCE, _OUTRUN):
                     raise TooLarge(f"The log refuses the write: {fault}.")
             except Unavailable as bad:
                 fault = bad.message
