@@ -29,9 +29,10 @@ class Received:
         return self.headers["x-hocket-run"]
 
     @property
-    def told(self) -> dict[str, Any]:
-        found: dict[str, Any] = orjson.loads(self.body)
-        return found
+    def state(self) -> str:
+        """The state that the task is told to be in, by whichever kind of update."""
+        (told,) = orjson.loads(self.body).values()
+        return str(told["status"]["state"]).removeprefix("TASK_STATE_")
 
 
 @dataclass

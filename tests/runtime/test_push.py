@@ -45,12 +45,8 @@ async def test_a_run_whose_webhook_is_set_before_it_starts_is_told_whole_and_in_
         await receiver.has_taken(len(expected))
         assert numbers(receiver.seen) == expected and len(expected) == 2 * (QUESTIONS + 1)
     first, last = receiver.seen[0], receiver.seen[-1]
-    assert first.told == {
-        "statusUpdate": {"taskId": "r1", "contextId": "t-r1", "status": {"state": "TASK_STATE_WORKING"}}
-    }
-    assert last.told["task"]["status"]["state"] == "TASK_STATE_COMPLETED"
-    told = [one.told["task"]["status"]["state"] for one in receiver.seen if "task" in one.told]
-    assert told == ["TASK_STATE_INPUT_REQUIRED"] * QUESTIONS + ["TASK_STATE_COMPLETED"]
+    assert first.state == "WORKING" and last.state == "COMPLETED"
+    assert [one.state for one in receiver.seen][1::2] == ["INPUT_REQUIRED"] * QUESTIONS + ["COMPLETED"]
     sent = first.headers
     assert (sent["content-type"], sent["a2a-version"]) == ("application/a2a+json", "1.0")
     assert (sent["authorization"], sent["x-a2a-notification-token"]) == ("Bearer cred", "tok")
@@ -111,7 +107,7 @@ async def test_what_nobody_takes_goes_to_the_dead_letters_and_is_sent_again_from
         assert (done.delivered, done.status) == (True, 200)
         assert [one.seq for one in await engine.push.dead(by)] == [expected[1]]
     (taken,) = receiver.taken
-    assert taken.seq == expected[0] and "statusUpdate" in taken.told
+    assert taken.seq == expected[0] and taken.state == "WORKING"
     assert taken.headers["authorization"] == "Bearer s3cret-cred"
     assert "s3cret" not in caplog.text and "has not taken" in caplog.text
 
@@ -121,7 +117,7 @@ async def test_after_a_dead_letter_the_next_update_follows(
 ) -> None:
     settings = settings.model_copy(update={"push_attempts_max": 2})
     async with open_receiver() as receiver, open_stage(nats, settings, asks=asks) as engine:
-        receiver.reply = lambda came: Reply(503 if "statusUpdate" in came.told else 200)
+        receiver.reply = lambda came: Reply(503 if came.state == "WORKING" else 200)
         await begin(engine, by, receiver, "asks")
         await go_through(engine, by)
         expected = await life(log)
@@ -135,7 +131,7 @@ async def test_a_refusal_that_a_retry_would_not_change_is_given_up_at_once(
     nats: EmbeddedServer, settings: Settings, log: Log, by: Principal, status: int
 ) -> None:
     async with open_receiver() as receiver, open_stage(nats, settings, talks=talks) as engine:
-        receiver.reply = lambda came: Reply(status if "statusUpdate" in came.told else 200)
+        receiver.reply = lambda came: Reply(status if came.state == "WORKING" else 200)
         await begin(engine, by, receiver, "talks")
         await receiver.has_taken(1)
         (letter,) = await engine.push.dead(by)

@@ -148,7 +148,7 @@ async def test_a_webhook_that_is_set_on_a_run_in_progress_is_told_what_comes_aft
         await engine.push.set("r1", PushConfig("c2", receiver.url), by)
         await engine.start(want("waits", "r2", "t2"), by, "test")
         await ended(engine, by, "r2")
-    assert [one.told["task"]["status"]["state"] for one in receiver.seen] == ["TASK_STATE_COMPLETED"]
+    assert [one.state for one in receiver.seen] == ["COMPLETED"]
 
 
 async def test_ids_that_hold_anything_split_no_header(nats: EmbeddedServer, settings: Settings, by: Principal) -> None:

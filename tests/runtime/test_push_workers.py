@@ -155,7 +155,7 @@ async def test_a_run_that_is_cancelled_without_any_worker_is_told_once_there_is_
         await engine.cancel("r1", by, "test")
         async with open_worker(nats.url, settings, "w2", talks=talks):
             await receiver.has_taken(2)
-        assert receiver.taken[-1].told["task"]["status"]["state"] == "TASK_STATE_CANCELED"
+        assert receiver.taken[-1].state == "CANCELED"
 
 
 async def test_a_consumer_that_was_deleted_is_made_again_and_tells_nothing_twice(
