@@ -11,7 +11,7 @@ from .entries import Principal
 from .messages import Transcript, from_wire
 from .state import Attempt, Gate, Leg, OpenPart, RunState, Status, Step
 
-FORM = 2
+FORM = 3
 
 _PLAIN = (
     "seq",
@@ -37,6 +37,7 @@ _PLAIN = (
     "audit",
     "handed_back",
     "owners",
+    "begun",
 )
 
 

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import orjson
 
-from protocol import a2a
+from protocol import a2a, a2a_legacy
 from protocol.entries import Entry, decode
 from protocol.errors import Unavailable
 
@@ -15,7 +15,9 @@ from .log import Log
 from .push_configs import PushConfig, Standing
 
 _MEDIA = {"1.0": "application/a2a+json", "0.3": "application/json"}
-_TOLD = {"1.0": a2a.pushed, "0.3": a2a.pushed_v03}
+_TOLD = {"1.0": a2a.pushed, "0.3": a2a_legacy.pushed}
+BODY_BYTES_MAX = 1 << 20
+"""A longer task is told by its status alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,10 @@ async def body_of(log: Log, run: str, update: Update, version: str, floor: int =
     """What the update says, None for nothing. Raises Unavailable."""
     state = await state_at(log, run, update.entry.seq, update.rev, floor)
     told = _TOLD[version](state, update.entry.event)
-    return orjson.dumps(told) if told is not None else None
+    body = orjson.dumps(told)
+    if len(body) > BODY_BYTES_MAX:
+        body = orjson.dumps(_TOLD[version](state, update.entry.event, whole=False))
+    return body if told is not None else None
 
 
 def headers_of(config: PushConfig, run_id: str, seq: int) -> Mapping[str, str]:
