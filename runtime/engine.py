@@ -61,7 +61,7 @@ class Engine:
         check_scope(by, "runs:start")
         check_scope(by, "runs:read")  # whoever starts, answers or cancels a run is shown it
         agent = await self.agent(want.agent)
-        run_id = check_id(want.run_id, "The run id") if want.run_id is not None else self._fresh_id(want, by)
+        run_id = check_id(want.run_id, "The run id") if want.run_id is not None else self.fresh_id(want.key, by)
         run = run_subject(by.tenant, run_id)
         thread_id = check_id(want.thread_id or str(uuid.uuid4()), "The thread id")
         digest = start_digest(want)
@@ -91,6 +91,10 @@ class Engine:
                 raise
             return attached(known[0], want, digest)
         return Started(run_id, thread_id, True)
+
+    def fresh_id(self, key: str | None, by: Principal) -> str:
+        """The id of a run that is started under `key`, a random one for None."""
+        return str(uuid.uuid5(_NAMESPACE, f"{by.tenant}\n{by.id}\n{key}") if key is not None else uuid.uuid4())
 
     async def cancel(self, run_id: str, by: Principal, face: str, reason: str | None = None) -> RunState:
         """Cancels the run, whoever executes it, and returns its state. One that has ended is left as it is.
@@ -222,6 +226,11 @@ class Engine:
         await self._index.caught_up(max(self._appended_rev, self.tails.cache.ended_rev))
         return self._index.find(by.tenant, query)
 
+    async def count(self, query: Query, by: Principal) -> int:
+        """How many runs `list` would name on all its pages."""
+        check_scope(by, "runs:read", everywhere=True)
+        return self._index.count(by.tenant, query)
+
     async def agents(self) -> dict[str, dict[str, Any]]:
         """What workers have announced: options by agent name."""
         if time.monotonic() - self._agents_at > _AGENTS_SECONDS:
@@ -284,11 +293,6 @@ class Engine:
         known = {message["id"] for message in await self._histories.after(state.tenant, state.previous)}
         own = [message for message in sent if message.get("id") not in known]
         return [message for message in own if state.messages.get(str(message.get("id"))) is None]
-
-    def _fresh_id(self, want: Start, by: Principal) -> str:
-        if want.key is None:
-            return str(uuid.uuid4())
-        return str(uuid.uuid5(_NAMESPACE, f"{by.tenant}\n{by.id}\n{want.key}"))
 
     def _wrote(self, rev: int) -> None:
         self._appended_rev = max(self._appended_rev, rev)

@@ -67,6 +67,16 @@ class Settings(BaseModel):
     push_loopback_enabled: Switch = Field(
         False, description="`true`, and nothing else, lets webhooks lead to this machine's loopback addresses."
     )
+    public_url: str | None = Field(
+        None, pattern="^https?://", description="Address under which A2A peers reach the gateway, for agent cards."
+    )
+    a2a_agent: str | None = Field(None, description="The agent at `/a2a`; where it is not set, the first by name.")
+    a2a_capabilities: str = Field(
+        "streaming,push,extended_card",
+        pattern="^((streaming|push|extended_card)(,(streaming|push|extended_card))*)?$",
+        description="What A2A peers are offered, by comma.",
+    )
+    a2a_signing_key: Path | None = Field(None, description="Private key in PEM that signs agent cards.")
     keep_alive_s: float = Field(15.0, gt=0, description="Silence after which an SSE client is sent a comment.")
     stall_s: float = Field(30.0, gt=0, description="How long an SSE client may take nothing before it is let go.")
     cache_bytes_max: int = Field(64 << 20, ge=1 << 20, description="Memory for recently streamed parts of the log.")
