@@ -14,7 +14,7 @@ import orjson
 
 from protocol import answers
 from protocol.entries import ASK_CANCEL, ASK_RESUME, ASK_START, Caller, Principal, ask, encode
-from protocol.errors import AgentNotFound, Forbidden, RunNotFound, ThreadBusy, TooLarge
+from protocol.errors import AgentNotFound, RunNotFound, ThreadBusy, TooLarge, Unavailable
 from protocol.messages import REF, resolve
 from protocol.state import RunState, Status
 from protocol.subjects import check_id, encode_token, run_subject
@@ -27,9 +27,11 @@ from .follow import Follow, Tails
 from .index import Index, Query
 from .layout import AGENTS
 from .log import Log, Stored, WrongRevision
+from .permission import check_scope
 from .settings import Settings
 from .settle import settle
 from .states import States
+from .triggers import Triggers
 
 _AGENTS_SECONDS = 1.0
 _NAMESPACE = uuid.UUID("6f1d5a52-27d1-5e0a-9a52-6b0f5cf0a1b7")
@@ -39,7 +41,8 @@ class Engine:
     """Shared by all faces of a process. Every method may raise Unavailable, and Forbidden where the caller's credential
     lacks the scope; the others are named."""
 
-    def __init__(self, log: Log, settings: Settings, index: Index) -> None:
+    def __init__(self, log: Log, settings: Settings, index: Index | None = None) -> None:
+        """Without an index, as in a worker, it does everything but list runs."""
         self._log, self._settings, self._index = log, settings, index
         self.tails = Tails(log, settings.cache_bytes_max)
         self._histories = threads.Histories(log)
@@ -47,6 +50,7 @@ class Engine:
         self._appended_rev = 0
         self._agents: dict[str, dict[str, Any]] = {}
         self._agents_at = 0.0
+        self.triggers = Triggers(log, self.agent, self.start)
 
     # ── asks ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -55,8 +59,8 @@ class Engine:
 
         Raises AgentNotFound, ThreadBusy, RunMismatch (the id or key belongs to another request), InvalidId, TooLarge.
         """
-        _check_scope(by, "runs:start")
-        _check_scope(by, "runs:read")  # whoever starts, answers or cancels a run is shown it
+        check_scope(by, "runs:start")
+        check_scope(by, "runs:read")  # whoever starts, answers or cancels a run is shown it
         agent = await self.agent(want.agent)
         run_id = check_id(want.run_id, "The run id") if want.run_id is not None else self._fresh_id(want, by)
         run = run_subject(by.tenant, run_id)
@@ -156,12 +160,12 @@ class Engine:
 
     async def state(self, run_id: str, by: Principal, at_least_rev: int = 0) -> RunState:
         """The run as the log has it now. Raises RunNotFound. The state is shared: read it, and before you wait."""
-        _check_scope(by, "runs:read")
+        check_scope(by, "runs:read")
         return await self._state(run_id, by, at_least_rev)
 
     async def follow(self, run_id: str, by: Principal, after_seq: int = 0) -> Follow:
         """A cursor on the run's entries after `after_seq`. Raises RunNotFound. Close it."""
-        _check_scope(by, "runs:read")
+        check_scope(by, "runs:read")
         try:
             return await self.tails.follow(_run(run_id, by), after_seq)
         except RunNotFound:
@@ -198,7 +202,7 @@ class Engine:
 
     async def thread_messages(self, thread_id: str, by: Principal) -> list[dict[str, Any]] | None:
         """The whole history of a thread, None if there is no such thread."""
-        _check_scope(by, "runs:read", everywhere=True)
+        check_scope(by, "runs:read", everywhere=True)
         head = await threads.head(self._log, by.tenant, check_id(thread_id, "The thread id"))
         return await self._histories.after(by.tenant, head.run_id) if head is not None else None
 
@@ -214,7 +218,9 @@ class Engine:
 
     async def list(self, query: Query, by: Principal) -> list[RunState]:
         """Runs of the caller's tenant by the index, newest first, each as of its last change of status."""
-        _check_scope(by, "runs:read", everywhere=True)
+        check_scope(by, "runs:read", everywhere=True)
+        if self._index is None:
+            raise Unavailable("This process keeps no list of runs.")
         # whoever was streamed an end must find it in the next list, as whoever polled one does
         await self._index.caught_up(max(self._appended_rev, self.tails.cache.ended_rev))
         return self._index.find(by.tenant, query)
@@ -241,7 +247,7 @@ class Engine:
 
     @property
     def ready(self) -> bool:
-        return self._log.connected and self._index.ready
+        return self._log.connected and self._index is not None and self._index.ready
 
     # ── inside ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -250,8 +256,8 @@ class Engine:
         last = await self._log.last(run, exact=True)
         if last is None:
             raise RunNotFound(run_id)
-        _check_scope(by, scope)
-        _check_scope(by, "runs:read")
+        check_scope(by, scope)
+        check_scope(by, "runs:read")
         return last
 
     async def _state(self, run_id: str, by: Principal, at_least_rev: int = 0) -> RunState:
@@ -334,16 +340,6 @@ class Engine:
             before = await load_state(self._log, run_subject(tenant, previous))
             state = before[0].state if before else state
         return {**given, "messages": own, "state": state}
-
-
-def _check_scope(by: Principal, scope: str, everywhere: bool = False) -> None:
-    """Raises Forbidden. `everywhere` is for what one run's own token does not allow."""
-    if not isinstance(by, Caller):
-        return
-    if not by.may(scope):
-        raise Forbidden(scope)
-    if everywhere and by.run is not None:
-        raise Forbidden(f"{scope} for more than one run")
 
 
 def _run(run_id: str, by: Principal) -> str:

@@ -1,10 +1,12 @@
 """The streams and buckets that the log is made of.
 
 One stream `RUNS` holds `run.<tenant>.<run>.<lane>`; JetStream republishes what it has committed to `live.>`. Another,
-`CLOCK`, holds what is planned for an instant, until then, and what is due, until somebody has dealt with it.
+`CLOCK`, holds what is planned for an instant, until then, and what is due, until somebody has dealt with it. `EVENTS`
+takes `event.<tenant>.<subject>`, what anyone tells a tenant's triggers, until a worker has seen it.
 """
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import orjson
 from nats.js.api import KeyValueConfig, RePublish, StorageType, StreamConfig
@@ -16,11 +18,17 @@ from .nats_server import Link
 
 STREAM = "RUNS"
 CLOCK = "CLOCK"
+EVENTS = "EVENTS"
 CHECKPOINTS = "CHECKPOINTS"
 THREADS = "THREADS"
 AGENTS = "AGENTS"
 KEYS = "KEYS"
+TRIGGERS = "TRIGGERS"
 
+EVENT_BYTES_MAX = 64 << 10
+"""Largest message of an event, its headers counted."""
+_EVENTS_BYTES_MAX = 1 << 30
+_EVENTS_SECONDS_MAX = 7 * 86_400
 _IN_USE = 10058
 
 Request = Callable[[str, bytes], Awaitable[bytes]]
@@ -44,7 +52,8 @@ async def create(link: Link, request: Request, replicas: int) -> bool:
     except NotFoundError:
         info = await jetstream.add_stream(config)
     await _create_clock(request, replicas)
-    for bucket in (CHECKPOINTS, THREADS, AGENTS, KEYS):
+    await _create_events(request, replicas)
+    for bucket in (CHECKPOINTS, THREADS, AGENTS, KEYS, TRIGGERS):
         try:
             await jetstream.stream_info(f"KV_{bucket}")
         except NotFoundError:
@@ -63,6 +72,29 @@ async def _create_clock(request: Request, replicas: int) -> None:
         "num_replicas": replicas,
         "allow_msg_schedules": True,
     }
-    answer = orjson.loads(await request(f"$JS.API.STREAM.CREATE.{CLOCK}", orjson.dumps(config)))
+    answer = await _create(request, config)
     if answer.get("error", {}).get("err_code", _IN_USE) != _IN_USE:
         raise Refused(f"NATS cannot hold the clock: {answer['error'].get('description')}. hocket needs 2.14 or newer.")
+
+
+async def _create_events(request: Request, replicas: int) -> None:
+    """A message stays until the workers have seen it, a week at most; beyond its share of the disk the oldest go."""
+    config = {
+        "name": EVENTS,
+        "subjects": ["event.>"],
+        "storage": "file",
+        "retention": "workqueue",
+        "num_replicas": replicas,
+        "max_msg_size": EVENT_BYTES_MAX,
+        "max_bytes": _EVENTS_BYTES_MAX,
+        "max_age": _EVENTS_SECONDS_MAX * 1_000_000_000,
+        "discard": "old",
+    }
+    answer = await _create(request, config)
+    if answer.get("error", {}).get("err_code", _IN_USE) != _IN_USE:
+        raise Refused(f"NATS cannot hold what is told to triggers: {answer['error'].get('description')}.")
+
+
+async def _create(request: Request, config: dict[str, object]) -> dict[str, Any]:
+    made: dict[str, Any] = orjson.loads(await request(f"$JS.API.STREAM.CREATE.{config['name']}", orjson.dumps(config)))
+    return made

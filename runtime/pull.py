@@ -35,6 +35,11 @@ class Delivery:
     number: int
     pending: int
 
+    @property
+    def stored_ns(self) -> int:
+        """When it was stored: nanoseconds since the epoch, the same at every delivery."""
+        return int(self.reply.split(".")[-2])
+
     async def ack(self) -> None:
         await self.log.publish(self.reply, b"+ACK")
 
@@ -48,14 +53,17 @@ class Delivery:
         await self.log.publish(self.reply, b"+WPI")
 
 
-async def ensure_consumer(log: Log, name: str, subjects: list[str], ack_wait_s: float, stream: str = STREAM) -> None:
-    """Creates the shared durable consumer, or gives it the present settings."""
+async def ensure_consumer(
+    log: Log, name: str, subjects: list[str], ack_wait_s: float, stream: str = STREAM, deliver: str = "all"
+) -> None:
+    """Creates the shared durable consumer, or gives it the present settings. `deliver` says what the very first one
+    begins with: all that is there, or only what is new."""
     config = {
         "durable_name": name,
         "name": name,
         "ack_policy": "explicit",
         "ack_wait": int(ack_wait_s * 1e9),
-        "deliver_policy": "all",
+        "deliver_policy": deliver,
         "filter_subjects": subjects,
         "max_ack_pending": 100_000,
         "max_deliver": -1,

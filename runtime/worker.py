@@ -28,6 +28,7 @@ from .log import Log, Stored
 from .pull import Delivery, Pull, ensure_consumer
 from .settings import Settings
 from .settle import settle
+from .trigger_work import TriggerWork
 
 logger = logging.getLogger("hocket.worker")
 
@@ -49,7 +50,7 @@ class Worker:
         self._tasks: set[asyncio.Task[None]] = set()
         self._lately: set[str] = set()
         self._stopping = False
-        self._clock = ExpiryClock(log)
+        self._clock, self._triggers = ExpiryClock(log), TriggerWork(log, settings)
         self._pull: Pull
         self._beat: asyncio.Task[None]
 
@@ -78,6 +79,7 @@ class Worker:
         )
         await self._pull.start()
         await self._clock.start()
+        await self._triggers.start()
         self._beat = asyncio.get_running_loop().create_task(self._heartbeats())
 
     async def stop(self, seconds: float = 10.0) -> None:
@@ -85,6 +87,7 @@ class Worker:
         self._stopping = True
         await self._pull.stop()
         await self._clock.stop()
+        await self._triggers.stop()
         for execution, _ in self._legs():
             execution.stop()
         if self._tasks:
