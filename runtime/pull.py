@@ -54,21 +54,29 @@ class Delivery:
 
 
 async def ensure_consumer(
-    log: Log, name: str, subjects: list[str], ack_wait_s: float, stream: str = STREAM, deliver: str = "all"
+    log: Log, name: str, subjects: list[str], ack_wait_s: float, stream: str = STREAM, after_rev: int | None = None
 ) -> None:
-    """Creates the shared durable consumer, or gives it the present settings. `deliver` says what the very first one
-    begins with: all that is there, or only what is new."""
-    config = {
+    """Creates the shared durable consumer, or gives it the present settings. With `after_rev` it begins behind that
+    revision, and one that is there is left as it is."""
+    config: dict[str, object] = {
         "durable_name": name,
         "name": name,
         "ack_policy": "explicit",
         "ack_wait": int(ack_wait_s * 1e9),
-        "deliver_policy": deliver,
+        "deliver_policy": "all",
         "filter_subjects": subjects,
         "max_ack_pending": 100_000,
         "max_deliver": -1,
     }
-    await _create(log, stream, config)
+    if after_rev is None:
+        await _create(log, stream, config)
+    elif not await has_consumer(log, name, stream):
+        await _create(log, stream, config | {"deliver_policy": "by_start_sequence", "opt_start_seq": after_rev + 1})
+
+
+async def has_consumer(log: Log, name: str, stream: str = STREAM) -> bool:
+    """Whether that consumer was ever made. Raises Unavailable."""
+    return "error" not in orjson.loads(await log.request(f"$JS.API.CONSUMER.INFO.{stream}.{name}", b""))
 
 
 async def create_reader(log: Log, name: str, subjects: list[str], from_rev: int, stream: str = STREAM) -> int:

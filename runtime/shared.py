@@ -19,7 +19,8 @@ _BROKEN_SECONDS = 5.0
 
 class Shared:
     """Calls `deal_with` for each message, for at most `room` of them at once. It answers the delivery itself; where it
-    raises, the message comes again. One that nobody has answered or kept for `ack_wait_s` comes again, too."""
+    raises, the message comes again. One that nobody has answered or kept for `ack_wait_s` comes again, too. With
+    `after_rev` a consumer that is made anew begins behind that revision."""
 
     def __init__(
         self,
@@ -30,10 +31,10 @@ class Shared:
         deal_with: Callable[[Delivery], Awaitable[None]],
         room: int,
         ack_wait_s: float,
-        deliver: str = "all",
+        after_rev: int | None = None,
     ) -> None:
         self._log, self._name, self._stream, self._subjects = log, name, stream, list(subjects)
-        self._deal_with, self._ack_wait_s, self._deliver = deal_with, ack_wait_s, deliver
+        self._deal_with, self._ack_wait_s, self._after_rev = deal_with, ack_wait_s, after_rev
         self._tasks: set[asyncio.Task[None]] = set()
         self._pull = Pull(log, name, room, self._take, lambda: self._spawn(self._ensure()), stream=stream)
 
@@ -49,7 +50,7 @@ class Shared:
             await asyncio.wait(self._tasks, timeout=_LATER_SECONDS)
 
     async def _ensure(self) -> None:
-        await ensure_consumer(self._log, self._name, self._subjects, self._ack_wait_s, self._stream, self._deliver)
+        await ensure_consumer(self._log, self._name, self._subjects, self._ack_wait_s, self._stream, self._after_rev)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -4,7 +4,7 @@ Ticks are instants in milliseconds since the epoch, UTC.
 """
 
 import uuid
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import orjson
@@ -140,7 +140,7 @@ def check(want: Wanted, now_ms: int) -> None:
             raise Invalid("catch_up: `all` needs a thread for each run, for a thread holds one run at a time.")
     if "trigger" in want.metadata:
         raise Invalid("metadata: `trigger` is what hocket itself notes there.")
-    size = len(orjson.dumps(asdict(want)))
+    size = len(orjson.dumps(want))
     if size > RECORD_BYTES_MAX:
         raise TooLarge(f"The trigger has {size} bytes; it may have {RECORD_BYTES_MAX}.")
 
@@ -225,7 +225,7 @@ def start_of(trigger: Trigger, occasion: Occasion) -> Start:
 
 
 def dump(trigger: Trigger) -> bytes:
-    return orjson.dumps(asdict(trigger))
+    return orjson.dumps(trigger)
 
 
 def load(record: bytes) -> Trigger | None:

@@ -24,7 +24,8 @@ from .triggers import PLAN, Held, noted, plan, read, write
 logger = logging.getLogger("hocket.triggers")
 
 _CONSUMER = "triggers"
-_ROOM = 500
+_ROOM = 128
+"""More at once takes longer altogether: the server's own work grows with what is asked of it at the same time."""
 _ACK_WAIT_SECONDS = 5.0
 _KEEP_MS = 1_000
 _NEAR_MS = 60_000

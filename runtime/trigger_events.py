@@ -6,12 +6,13 @@ for what, each worker keeps in memory, and asks before it looks whether it has r
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import orjson
 
 from protocol.entries import decode
-from protocol.errors import Unavailable
+from protocol.errors import HocketError, Unavailable
 from protocol.run import ends_as, fold_all
 from protocol.state import RunState
 from protocol.subjects import decode_token, parse_subject, run_subject
@@ -19,7 +20,7 @@ from protocol.subjects import decode_token, parse_subject, run_subject
 from .firing import Firing, now_ms
 from .layout import EVENTS, STREAM, TRIGGERS
 from .log import Log
-from .pull import Delivery
+from .pull import Delivery, has_consumer
 from .reader import Reader
 from .shared import Shared
 from .trigger import DEPTH_MAX, Fired, Occasion, Trigger, load, matches
@@ -27,7 +28,9 @@ from .triggers import note
 
 logger = logging.getLogger("hocket.triggers")
 
-_ROOM = 500
+_RUNS = "trigger-runs"
+_ROOM = 128
+_AGAIN_SECONDS = 0.5
 _ACK_WAIT_SECONDS = 5.0
 _BOOK_ROOM = 2_000
 _BOOK_SECONDS = 5.0
@@ -37,13 +40,15 @@ _KEEP_TRIGGERS = 50
 
 
 class Book:
-    """The enabled event triggers of all tenants."""
+    """The enabled event triggers of all tenants. `on_run` is told of each that waits for runs."""
 
-    def __init__(self, log: Log) -> None:
-        self._log = log
+    def __init__(self, log: Log, on_run: Callable[[Trigger], None]) -> None:
+        self._log, self._on_run = log, on_run
         self._by_tenant: dict[str, dict[str, Trigger]] = {}
         self._rev = 0
         self._grown = asyncio.Event()
+        self._now: asyncio.Task[None] | None = None
+        self._next: asyncio.Task[None] | None = None
         self._reader = Reader(
             log, "triggers", f"KV_{TRIGGERS}", [f"$KV.{TRIGGERS}.>"], _BOOK_ROOM, self._take, lambda: 0
         )
@@ -56,6 +61,16 @@ class Book:
 
     async def of(self, tenant: str) -> list[Trigger]:
         """Those of a tenant, with every change that was written before the question. Raises Unavailable."""
+        if self._next is None:
+            self._next = asyncio.get_running_loop().create_task(self._catch_up(self._now))
+        await asyncio.shield(self._next)
+        return list(self._by_tenant.get(tenant, {}).values())
+
+    async def _catch_up(self, before: "asyncio.Task[None] | None") -> None:
+        """Who asks while the log is being asked waits for the next time, which all of them share."""
+        if before is not None:
+            await asyncio.wait({before})
+        self._now, self._next = self._next, None
         newest = await self._log.get(TRIGGERS, ">")
         try:
             async with asyncio.timeout(_BOOK_SECONDS):
@@ -64,7 +79,6 @@ class Book:
                     await self._grown.wait()
         except TimeoutError:
             raise Unavailable("The triggers could not be read in time.") from None
-        return list(self._by_tenant.get(tenant, {}).values())
 
     def _take(self, delivery: Delivery) -> None:
         _, _, tenant, trigger_id = delivery.subject.split(".")
@@ -72,6 +86,8 @@ class Book:
         mine = self._by_tenant.setdefault(decode_token(tenant), {})
         if trigger is not None and trigger.want.enabled:
             mine[trigger_id] = trigger
+            if trigger.want.event is not None and trigger.want.event.agent is not None:
+                self._on_run(trigger)
         elif mine.pop(trigger_id, None) is not None or not mine:
             self._by_tenant = {name: held for name, held in self._by_tenant.items() if held}
         self._rev = max(self._rev, delivery.rev)
@@ -83,22 +99,46 @@ class TriggerEvents:
 
     def __init__(self, log: Log, firing: Firing) -> None:
         self._log, self._firing = log, firing
-        self._book = Book(log)
-        runs, told = ["run.*.*.life"], ["event.>"]
-        self._consumers = (
-            Shared(log, "trigger-runs", STREAM, runs, self._run_came_to, _ROOM, _ACK_WAIT_SECONDS, "new"),
-            Shared(log, "trigger-events", EVENTS, told, self._was_told, _ROOM, _ACK_WAIT_SECONDS),
-        )
+        self._book = Book(log, self._wants_runs)
+        self._told = Shared(log, "trigger-events", EVENTS, ["event.>"], self._was_told, _ROOM, _ACK_WAIT_SECONDS)
+        self._runs: Shared | None = None
+        self._beginning: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         await self._book.start()
-        for consumer in self._consumers:
-            await consumer.start()
+        await self._told.start()
+        if await has_consumer(self._log, _RUNS):
+            self._begin(0)
 
     async def stop(self) -> None:
-        for consumer in self._consumers:
-            await consumer.stop()
+        await self._told.stop()
+        if self._beginning is not None:
+            self._beginning.cancel()
+            await asyncio.wait({self._beginning})
+        if self._runs is not None:
+            await self._runs.stop()
         await self._book.stop()
+
+    def _wants_runs(self, trigger: Trigger) -> None:
+        self._begin(trigger.from_rev)
+
+    def _begin(self, after_rev: int) -> None:
+        """What runs come to costs nothing before the first trigger that waits for it; from then on it is read for
+        ever."""
+        if self._beginning is None:
+            self._beginning = asyncio.get_running_loop().create_task(self._read_runs(after_rev))
+
+    async def _read_runs(self, after_rev: int) -> None:
+        runs = Shared(
+            self._log, _RUNS, STREAM, ["run.*.*.life"], self._run_came_to, _ROOM, _ACK_WAIT_SECONDS, after_rev
+        )
+        while self._runs is None:
+            try:
+                await runs.start()
+                self._runs = runs
+            except HocketError as away:
+                logger.warning("What runs come to cannot be read yet: %s", away.message)
+                await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _run_came_to(self, delivery: Delivery) -> None:
         if b'"RUN_FINISHED"' in delivery.body or b'"RUN_ERROR"' in delivery.body:

@@ -36,7 +36,9 @@ async def settled(log: Log) -> None:
             for stream, name in names:
                 answer = await log.request(f"$JS.API.CONSUMER.INFO.{stream}.{name}", b"")
                 info = orjson.loads(answer)
-                left += info["num_pending"] + info["num_ack_pending"]
+                left += info.get("num_pending", 0) + info.get(
+                    "num_ack_pending", 0
+                )  # one that nothing needed is not there
             if not left:
                 return
             await asyncio.sleep(0.02)
