@@ -29,7 +29,9 @@ from .errors import HANDLERS
 from .page.routes import page_routes
 from .rest import Rest
 from .rest_table import OPERATIONS, PROBES
+from .rest_triggers import RestTriggers
 from .stream import Streams, Unwinding
+from .trigger_table import TRIGGER_OPERATIONS
 
 _AUDIT_SECONDS = 15.0
 
@@ -74,6 +76,7 @@ def build_app(engine: Engine, streams: Streams, settings: Settings, auth: Auth) 
     agui = AgUi(runs, settings.body_bytes_max)
     copilotkit = CopilotKit(engine, runs, settings.body_bytes_max)
     rest = Rest(engine, streams, settings.body_bytes_max)
+    triggers = RestTriggers(engine, settings.body_bytes_max)
     cinatra = Cinatra(engine, streams, settings.body_bytes_max, settings.agui_external_enabled)
 
     async def healthz(_: Request) -> Response:
@@ -83,9 +86,9 @@ def build_app(engine: Engine, streams: Streams, settings: Settings, auth: Auth) 
         ready = engine.ready and auth.ready
         return JSONResponse({"status": "ready" if ready else "not ready"}, 200 if ready else 503)
 
-    documents = document_routes(version("hocket"), [*OPERATIONS, *PROBES])
+    documents = document_routes(version("hocket"), [*OPERATIONS, *TRIGGER_OPERATIONS, *PROBES])
     probes = [Route("/healthz", healthz), Route("/readyz", readyz)]
-    faces = [*agui.routes(), *copilotkit.routes(), *rest.routes(), *cinatra.routes()]
+    faces = [*agui.routes(), *copilotkit.routes(), *rest.routes(), *triggers.routes(), *cinatra.routes()]
     routes = [*faces, *documents, *page_routes(settings.page_renderers, cinatra.get_run, cinatra.post_answer), *probes]
     inner = Starlette(routes=routes, exception_handlers=HANDLERS)
     inner.state.auth = auth

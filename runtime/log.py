@@ -15,7 +15,7 @@ from nats.js.errors import APIError, NotFoundError
 
 from protocol.errors import HocketError, Refused, TooLarge, Unavailable
 
-from .layout import CLOCK, STREAM, create
+from .layout import CLOCK, EVENT_BYTES_MAX, STREAM, create
 from .nats_server import Link, connect
 from .requests import Answer, Requests, header, status
 
@@ -318,6 +318,17 @@ class Log:
         answer = orjson.loads(await self.request(f"$JS.API.STREAM.PURGE.{CLOCK}", want))
         if "error" in answer:
             raise Unavailable(f"The log takes no plan back: {answer['error'].get('description', '')}")
+
+    async def tell(self, subject: str, body: bytes, name: str) -> int:
+        """Stores an event and returns its number; one of the same name within two minutes is the same one. Raises
+        TooLarge, Unavailable, and then it may be stored or not."""
+        if len(body) + len(subject) + _OVERHEAD_BYTES > EVENT_BYTES_MAX:
+            raise TooLarge(f"An event may have {EVENT_BYTES_MAX - _OVERHEAD_BYTES} bytes with its subject.")
+        headers = b"NATS/1.0\r\nNats-Msg-Id: %b\r\n\r\n" % name.encode()
+        answer = orjson.loads((await self._requests.ask(subject, body, headers))[1])
+        if "error" in answer:
+            raise Unavailable(f"The log takes no event: {answer['error'].get('description', '')}")
+        return int(answer["seq"])
 
     # ── requests ──────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -151,19 +151,21 @@ def _check_source(source: Source) -> None:
     if source.subject is not None:
         if source.statuses or source.metadata:
             raise Invalid("event: statuses and metadata go with an agent, not with a subject.")
-        _check_subject(source.subject)
+        check_subject(source.subject, "event.subject")
     elif not source.statuses or not set(source.statuses) <= set(STATUSES):
         raise Invalid(f"event.statuses: expected one or more of {', '.join(STATUSES)}.")
 
 
-def _check_subject(subject: str) -> None:
+def check_subject(subject: str, what: str, wild: bool = True) -> None:
+    """Raises Invalid for what is no subject of NATS, or, where it may be `wild`, no pattern."""
     tokens = subject.split(".")
-    whole = all(token in ("*", ">") or (token and not set(token) & set("*>")) for token in tokens)
+    whole = all((wild and token in ("*", ">")) or (token and not set(token) & set("*>")) for token in tokens)
     plain = subject.isascii() and subject.isprintable() and " " not in subject
     if not (whole and plain and len(subject) <= _SUBJECT_CHARS_MAX) or ">" in tokens[:-1] or tokens == [">"]:
+        wildcards = ", where a whole token may be * and the last one >, but not a > alone" if wild else ""
         raise Invalid(
-            f"event.subject: {subject[:80]!r} must be a NATS subject of at most {_SUBJECT_CHARS_MAX} visible ASCII "
-            "characters, where a whole token may be * and the last one >, but not a > alone."
+            f"{what}: {subject[:80]!r} must be a NATS subject of at most {_SUBJECT_CHARS_MAX} visible ASCII "
+            f"characters{wildcards}."
         )
 
 

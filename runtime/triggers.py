@@ -7,6 +7,7 @@ in the log's clock before it is written, under its generation: a plan whose gene
 
 import asyncio
 import contextlib
+import hashlib
 import secrets
 import time
 import uuid
@@ -25,7 +26,7 @@ from .expiry import instant
 from .layout import EVENTS, STREAM, TRIGGERS
 from .log import Log, WrongRevision
 from .permission import check_scope
-from .trigger import Fired, Occasion, Trigger, Wanted, check, dump, first_tick, load, start_of
+from .trigger import Fired, Occasion, Trigger, Wanted, check, check_subject, dump, first_tick, load, start_of
 
 FACE = "trigger"
 PLAN = "trigger"
@@ -142,6 +143,16 @@ class Triggers:
         if started.created:
             await note(self._log, trigger, Fired(now_ms, _now_ms(), started.run_id))
         return started
+
+    async def tell(self, subject: str, data: Any, by: Principal, key: str | None = None) -> int:
+        """Tells the tenant's event triggers something, and returns the message's number. The same `key` within two
+        minutes is the same message. Needs `runs:start` and `runs:read`. Raises Invalid, TooLarge."""
+        for scope in ("runs:start", "runs:read"):
+            check_scope(by, scope, everywhere=True)
+        check_subject(subject, "subject", wild=False)
+        once = f"{by.tenant}\n{by.id}\n{key}" if key is not None else str(uuid.uuid4())
+        name = hashlib.sha256(once.encode()).hexdigest()
+        return await self._log.tell(f"event.{encode_token(by.tenant)}.{subject}", orjson.dumps(data), name)
 
     async def _events_from(self, want: Wanted) -> int:
         """The place in the stream of its events after which they count: it has not waited for what was there before."""

@@ -21,13 +21,14 @@ from schemathesis.specs.openapi.checks import (
 
 from gateway.openapi import document
 from gateway.rest_table import OPERATIONS, PROBES
+from gateway.trigger_table import TRIGGER_OPERATIONS
 from runtime.nats_server import EmbeddedServer
 from runtime.settings import Settings
 from tests.house import House, bearer, give_key, open_house
 
 pytestmark = pytest.mark.anyio
 
-TABLE = [*OPERATIONS, *PROBES]
+TABLE = [*OPERATIONS, *TRIGGER_OPERATIONS, *PROBES]
 EXAMPLES = 30
 SECONDS_MAX = 5.0
 CHECKS = [
@@ -37,7 +38,7 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
-KNOWN = {"run_id": "known/run", "thread_id": "known thread"}
+KNOWN = {"run_id": "known/run", "thread_id": "known thread", "trigger_id": "known/trigger", "subject": "a.b"}
 
 
 async def echo(run: Any) -> Any:
@@ -73,6 +74,9 @@ def ask_at_random(url: str, operation: schemathesis.APIOperation, key: str) -> N
 async def known_things(house: House) -> None:
     want = {"agent": "echo", "input": "hi", "run_id": KNOWN["run_id"], "thread_id": KNOWN["thread_id"]}
     assert (await house.client.post("/v1/runs", json=want, headers={"Prefer": "wait=5"})).status_code == 201
+    trigger = {"agent": "echo", "input": "hi", "kind": "cron", "cron": "0 0 1 1 *"}
+    path = f"/v1/triggers/{quote(KNOWN['trigger_id'], safe='')}"
+    assert (await house.client.put(path, json=trigger)).status_code == 201
 
 
 @pytest.mark.parametrize("at", range(len(TABLE)), ids=[operation.name for operation in TABLE])
