@@ -221,8 +221,9 @@ class Engine:
         check_scope(by, "runs:read", everywhere=True)
         if self._index is None:
             raise Unavailable("This process keeps no list of runs.")
-        # whoever was streamed an end must find it in the next list, as whoever polled one does
-        await self._index.caught_up(max(self._appended_rev, self.tails.cache.ended_rev))
+        # whoever was streamed an end or shown a trigger's run must find it in the next list, as whoever polled one does
+        seen_rev = max(self._appended_rev, self.tails.cache.ended_rev, self.triggers.shown_rev)
+        await self._index.caught_up(seen_rev)
         return self._index.find(by.tenant, query)
 
     async def agents(self) -> dict[str, dict[str, Any]]:

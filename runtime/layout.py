@@ -27,7 +27,7 @@ TRIGGERS = "TRIGGERS"
 
 EVENT_BYTES_MAX = 64 << 10
 """Largest message of an event, its headers counted."""
-_EVENTS_BYTES_MAX = 1 << 30
+_EVENTS_MAX = 50_000
 _EVENTS_SECONDS_MAX = 7 * 86_400
 _IN_USE = 10058
 
@@ -78,7 +78,8 @@ async def _create_clock(request: Request, replicas: int) -> None:
 
 
 async def _create_events(request: Request, replicas: int) -> None:
-    """A message stays until the workers have seen it, a week at most; beyond its share of the disk the oldest go."""
+    """A message stays until the workers have seen it, a week at most; of more than there may be, the oldest go. Their
+    number is bounded and not their bytes, which the server would set aside at once."""
     config = {
         "name": EVENTS,
         "subjects": ["event.>"],
@@ -86,7 +87,7 @@ async def _create_events(request: Request, replicas: int) -> None:
         "retention": "workqueue",
         "num_replicas": replicas,
         "max_msg_size": EVENT_BYTES_MAX,
-        "max_bytes": _EVENTS_BYTES_MAX,
+        "max_msgs": _EVENTS_MAX,
         "max_age": _EVENTS_SECONDS_MAX * 1_000_000_000,
         "discard": "old",
     }

@@ -181,7 +181,7 @@ class Pull:
         parts = reply.decode().split(".")
         at = 5 if len(parts) == 9 else 7
         rev, number, pending = int(parts[at]), int(parts[at + 1]), int(parts[at + 3])
-        delivery = Delivery(self._log, subject.decode(), reply.decode(), body, rev, number, pending)
+        delivery = Delivery(self._log, subject.decode(errors="replace"), reply.decode(), body, rev, number, pending)
         if self._stopped or self._held >= self._room:
             self._return(delivery)
             return

@@ -15,7 +15,7 @@ from protocol.entries import decode
 from protocol.errors import HocketError, Unavailable
 from protocol.run import ends_as, fold_all
 from protocol.state import RunState
-from protocol.subjects import decode_token, parse_subject, run_subject
+from protocol.subjects import encode_token, parse_subject, run_subject
 
 from .firing import Firing, now_ms
 from .layout import EVENTS, STREAM, TRIGGERS
@@ -60,7 +60,8 @@ class Book:
         await self._reader.stop()
 
     async def of(self, tenant: str) -> list[Trigger]:
-        """Those of a tenant, with every change that was written before the question. Raises Unavailable."""
+        """Those of a tenant, which is named as in a subject, with every change that was written before the question.
+        Raises Unavailable."""
         if self._next is None:
             self._next = asyncio.get_running_loop().create_task(self._catch_up(self._now))
         await asyncio.shield(self._next)
@@ -83,7 +84,7 @@ class Book:
     def _take(self, delivery: Delivery) -> None:
         _, _, tenant, trigger_id = delivery.subject.split(".")
         trigger = load(delivery.body) if b'"kind":"event"' in delivery.body else None
-        mine = self._by_tenant.setdefault(decode_token(tenant), {})
+        mine = self._by_tenant.setdefault(tenant, {})
         if trigger is not None and trigger.want.enabled:
             mine[trigger_id] = trigger
             if trigger.want.event is not None and trigger.want.event.agent is not None:
@@ -111,12 +112,10 @@ class TriggerEvents:
             self._begin(0)
 
     async def stop(self) -> None:
-        await self._told.stop()
         if self._beginning is not None:
             self._beginning.cancel()
             await asyncio.wait({self._beginning})
-        if self._runs is not None:
-            await self._runs.stop()
+        await asyncio.gather(*(one.stop() for one in (self._told, self._runs) if one is not None))
         await self._book.stop()
 
     def _wants_runs(self, trigger: Trigger) -> None:
@@ -143,7 +142,9 @@ class TriggerEvents:
     async def _run_came_to(self, delivery: Delivery) -> None:
         if b'"RUN_FINISHED"' in delivery.body or b'"RUN_ERROR"' in delivery.body:
             tenant, run_id, _ = parse_subject(delivery.subject)
-            watching = [one for one in await self._book.of(tenant) if one.want.event and one.want.event.agent]
+            watching = [
+                one for one in await self._book.of(encode_token(tenant)) if one.want.event and one.want.event.agent
+            ]
             if watching:
                 first = await self._log.first_after(run_subject(tenant, run_id), 0)
                 begun = fold_all(RunState(), decode(first.body) if first is not None else ())
@@ -167,7 +168,7 @@ class TriggerEvents:
 
     async def _was_told(self, delivery: Delivery) -> None:
         _, tenant, subject = delivery.subject.split(".", 2) if delivery.subject.count(".") > 1 else ("", "", "")
-        watching = await self._book.of(decode_token(tenant)) if subject else []
+        watching = await self._book.of(tenant) if subject else []
         waiting = [
             trigger
             for trigger in watching

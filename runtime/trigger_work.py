@@ -1,5 +1,7 @@
 """The part of a worker that makes triggers fire: by the clock, by what runs come to, by what is told."""
 
+import asyncio
+
 from .engine import Engine
 from .firing import Firing
 from .keys import Keys
@@ -25,6 +27,5 @@ class TriggerWork:
         await self._clock.start()
 
     async def stop(self) -> None:
-        await self._clock.stop()
-        await self._events.stop()
+        await asyncio.gather(self._clock.stop(), self._events.stop())
         await self._keys.stop()

@@ -11,7 +11,7 @@ import hashlib
 import secrets
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ import orjson
 
 from protocol.entries import Caller, Principal
 from protocol.errors import TriggerExists, TriggerNotFound, Unavailable
-from protocol.subjects import check_id, encode_token
+from protocol.subjects import check_id, encode_token, run_subject
 
 from .asks import Start, Started
 from .expiry import instant
@@ -53,6 +53,9 @@ class Triggers:
         start: Callable[[Start, Principal, str], Awaitable[Started]],
     ) -> None:
         self._log, self._agent, self._start = log, agent, start
+        self._shown = ""
+        self.shown_rev = 0
+        """Where in the log the latest run begins that somebody was shown as a trigger's."""
 
     async def set(self, want: Wanted, by: Principal, trigger_id: str | None = None, fresh: bool = False) -> Trigger:
         """Makes the trigger, or replaces the one of that id with everything that was planned; without an id it has a
@@ -102,6 +105,7 @@ class Triggers:
         held = await read(self._log, by.tenant, check_id(trigger_id, "The trigger id"))
         if held is None:
             raise TriggerNotFound(trigger_id)
+        await self._show([held.trigger])
         return held.trigger
 
     async def list(self, by: Principal) -> list[Trigger]:
@@ -109,6 +113,7 @@ class Triggers:
         check_scope(by, "runs:read", everywhere=True)
         found = await self._log.keys(TRIGGERS, encode_token(by.tenant))
         told = [trigger for record in found.values() if (trigger := load(record)) is not None]
+        await self._show(told)
         return sorted(told, key=lambda trigger: (trigger.created_at_ms, trigger.id), reverse=True)
 
     async def delete(self, trigger_id: str, by: Principal) -> None:
@@ -153,6 +158,13 @@ class Triggers:
         once = f"{by.tenant}\n{by.id}\n{key}" if key is not None else str(uuid.uuid4())
         name = hashlib.sha256(once.encode()).hexdigest()
         return await self._log.tell(f"event.{encode_token(by.tenant)}.{subject}", orjson.dumps(data), name)
+
+    async def _show(self, told: Sequence[Trigger]) -> None:
+        """Notes which run is shown: a list of runs must have it from now on, as it has what this process started."""
+        latest = max(told, key=lambda trigger: trigger.last.at_ms if trigger.last is not None else 0, default=None)
+        if latest is not None and latest.last_run_id is not None and latest.last_run_id != self._shown:
+            begun = await self._log.last(run_subject(latest.by.tenant, latest.last_run_id), lane="ask")
+            self._shown, self.shown_rev = latest.last_run_id, max(self.shown_rev, begun.rev if begun is not None else 0)
 
     async def _events_from(self, want: Wanted) -> int:
         """The place in the stream of its events after which they count: it has not waited for what was there before."""

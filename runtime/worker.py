@@ -86,8 +86,7 @@ class Worker:
         """Takes no more asks, hands the running legs back, and waits for that at most so long."""
         self._stopping = True
         await self._pull.stop()
-        await self._clock.stop()
-        await self._triggers.stop()
+        await asyncio.gather(self._clock.stop(), self._triggers.stop())
         for execution, _ in self._legs():
             execution.stop()
         if self._tasks:

@@ -163,6 +163,7 @@ async def test_messages_of_a_subject_start_one_run_each_with_what_they_say(
             "event.default.other",
             "event.other.orders.a",
             "event.x",
+            "event.=FF.orders.a",
             "event..",
         ):
             await log.publish(subject, b"1")

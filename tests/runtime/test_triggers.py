@@ -7,12 +7,13 @@ import pytest
 
 from protocol.entries import Principal
 from protocol.errors import AgentNotFound, Forbidden, Invalid, InvalidId, TriggerExists, TriggerNotFound
+from runtime.index import Query
 from runtime.log import Log
 from runtime.nats_server import EmbeddedServer
 from runtime.settings import Settings
 from runtime.trigger import Source, Wanted
 from tests.runtime.stage import ended, open_engine, open_stage, text_of
-from tests.runtime.trigger_stage import at, caller, echo, hourly, now_ms, on, planned, runs_of, said
+from tests.runtime.trigger_stage import at, caller, echo, fired, hourly, now_ms, on, planned, runs_of, said
 
 pytestmark = pytest.mark.anyio
 
@@ -147,3 +148,13 @@ async def test_a_named_thread_takes_one_run_after_another_and_each_brings_its_me
         messages = await engine.thread_messages("daily", by)
     assert messages is not None
     assert [message["content"] for message in messages] == ["again", "done"] * 3
+
+
+async def test_whoever_is_shown_a_triggers_run_finds_it_in_the_next_list(
+    nats: EmbeddedServer, settings: Settings, by: Principal
+) -> None:
+    async with open_stage(nats, settings, agent=echo) as engine:
+        for number in range(5):
+            await engine.triggers.set(replace(hourly(), kind="now", cron=None), by, f"t{number}")
+            seen = (await fired(engine, by, f"t{number}")).last_run_id
+            assert seen in {state.id for state in await engine.list(Query(limit=100), by)}

@@ -89,7 +89,8 @@ async def runs_of(engine: Engine, by: Principal, *trigger_ids: str) -> list[RunS
     """Every run that these triggers have started, the oldest first. Others have started them, so the list is waited
     for."""
     assert engine._index is not None
-    await engine._index.caught_up(await engine._log.last_rev(), WAIT_SECONDS)
+    newest = await engine._log.last("run.*.*", lane="ask")
+    await engine._index.caught_up(newest.rev if newest is not None else 0, WAIT_SECONDS)
     found: list[RunState] = []
     before: tuple[int, str] | None = None
     while page := await engine.list(Query(limit=1000, before=before), by):
