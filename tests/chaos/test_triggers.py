@@ -13,11 +13,11 @@ from runtime.trigger import Wanted
 from tests.chaos.processes import Process
 from tests.command import once
 from tests.runtime.stage import open_engine, restart
-from tests.runtime.trigger_stage import back, now_ms, quiet, runs_of, said, sleep_through
+from tests.runtime.trigger_stage import back, hourly, now_ms, quiet, runs_of, said, sleep_through
 
 pytestmark = pytest.mark.anyio
 
-TICKS = 150
+TICKS = 300
 
 
 async def test_a_worker_killed_between_the_start_of_a_run_and_the_next_plan_is_followed_by_one_that_plans(
@@ -27,8 +27,7 @@ async def test_a_worker_killed_between_the_start_of_a_run_and_the_next_plan_is_f
     try:
         await asyncio.gather(*(worker.start() for worker in workers[:2]))
         async with open_engine(nats.url, settings) as engine:
-            want = Wanted("echo", said(), "cron", cron="0 * * * *", catch_up="all")
-            made = await engine.triggers.set(want, by, "t1")
+            made = await engine.triggers.set(hourly("echo", catch_up="all"), by, "t1")
             ticks = await sleep_through(log, made, TICKS)
 
             async def under_way() -> bool:
@@ -62,7 +61,7 @@ async def test_a_thousand_triggers_fire_each_tick_once_over_a_restart_of_everyth
     that lies just behind the restart. Both workers, nats-server and the gateway's side are killed in between, and the
     workers once more in the middle of the ticks."""
     ids = [f"t{number}" for number in range(1_000)]
-    cron = Wanted("echo", said(), "cron", cron="0 * * * *", catch_up="all")
+    cron = hourly("echo", catch_up="all")
     async with contextlib.AsyncExitStack() as closing:
 
         async def workers() -> list[Process]:

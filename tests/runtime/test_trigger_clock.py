@@ -78,17 +78,14 @@ async def test_after_a_tick_the_next_one_is_planned(
         assert noted["kind"] == "cron" and noted["depth"] == 1
 
 
-@pytest.mark.parametrize(("policy", "kept"), [("none", 0), ("last", 1), ("all", 5)])
+@pytest.mark.parametrize("policy", ["none", "last", "all"])
 async def test_what_was_missed_is_made_up_as_the_policy_says(
-    nats: EmbeddedServer, settings: Settings, log: Log, by: Principal, policy: str, kept: int
+    nats: EmbeddedServer, settings: Settings, log: Log, by: Principal, policy: str
 ) -> None:
     async with open_engine(nats.url, settings) as engine:
         async with open_worker(nats.url, settings, agent=echo):
             made = await engine.triggers.set(hourly(catch_up=policy), by, "t1")
         ticks = await sleep_through(log, made, 6)
-        if now_ms() - ticks[-1] < 120_000:  # the hour has just struck, and its tick would still be in time
-            ticks = await sleep_through(log, made, 7)
-            kept += 1 if policy == "all" else 0
         async with open_worker(nats.url, settings, agent=echo), open_worker(nats.url, settings, agent=echo):
             told = await fired(engine, by, "t1")
             await quiet(log)

@@ -44,6 +44,19 @@ async def settled(log: Log) -> None:
             await asyncio.sleep(0.02)
 
 
+async def raw(nats: EmbeddedServer, subject: bytes) -> None:
+    """A message to a subject that is no text: nats-server takes it, and no client of ours would send it."""
+    token, _, address = nats.url.removeprefix("nats://").rpartition("@")
+    host, _, port = address.rpartition(":")
+    async with asyncio.timeout(5):
+        reader, writer = await asyncio.open_connection(host, int(port))
+        await reader.readline()
+        writer.write(b'CONNECT {"auth_token":"%b","verbose":false}\r\n' % token.encode())
+        writer.write(b"PUB %b 1\r\n1\r\nPING\r\n" % subject)
+        assert await reader.readline() == b"PONG\r\n"
+        writer.close()
+
+
 def event_of(state: RunState) -> Any:
     return state.input["forwardedProps"]["event"]
 
@@ -167,14 +180,15 @@ async def test_messages_of_a_subject_start_one_run_each_with_what_they_say(
             "event..",
         ):
             await log.publish(subject, b"1")
+        await raw(nats, b"event.default.orders.\xff")
         await fired(engine, by, "t2", lambda trigger: trigger.last)
         await settled(log)
         heard = {event["subject"]: event["data"] for event in await events_of(engine, by, "t1")}
         assert heard == {
             "orders.n0": {"n": 1}, "orders.n1": "text", "orders.n2": "not json", "orders.n3": "\ufffd\x00",
-            "orders.n4": "", "orders.n5": "[" * 300 + "]" * 300,
+            "orders.n4": "", "orders.n5": "[" * 300 + "]" * 300, "orders.\ufffd": 1,
         }  # fmt: skip
-        assert len(await runs_of(engine, by, "t2")) == len(bodies) + 1
+        assert len(await runs_of(engine, by, "t2")) == len(bodies) + 2
 
 
 async def test_events_wait_for_the_workers_over_a_restart_and_fire_once(

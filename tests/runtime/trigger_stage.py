@@ -15,6 +15,7 @@ from runtime.engine import Engine
 from runtime.index import Query
 from runtime.layout import CLOCK
 from runtime.log import Log
+from runtime.schedule import latest_ticks
 from runtime.trigger import Source, Trigger, Wanted
 from runtime.triggers import Held, plan, read, write
 from tests.runtime.stage import WAIT_SECONDS
@@ -36,8 +37,10 @@ def at(seconds: float, **more: Any) -> Wanted:
     return Wanted("agent", said(), "at", at_ms=now_ms() + round(seconds * 1000), **more)
 
 
-def hourly(**more: Any) -> Wanted:
-    return Wanted("agent", said(), "cron", cron="0 * * * *", **more)
+def hourly(agent: str = "agent", **more: Any) -> Wanted:
+    """Each hour, at the minute that is farthest from now: no test meets a tick but those that it makes."""
+    minute = (now_ms() // 60_000 + 30) % 60
+    return Wanted(agent, said(), "cron", cron=f"{minute} * * * *", **more)
 
 
 def on(agent: str, *statuses: str, **more: Any) -> Wanted:
@@ -50,13 +53,15 @@ async def echo(run: Any) -> Any:
 
 async def sleep_through(log: Log, trigger: Trigger, hours: int) -> list[int]:
     """As if nobody had been there for that many ticks of an hourly trigger: what is planned has long been due."""
-    ago = now_ms() // HOUR_MS * HOUR_MS - (hours - 1) * HOUR_MS
+    cron = trigger.want.cron
+    assert cron is not None
+    ticks = latest_ticks(cron, "UTC", now_ms() - (hours + 1) * HOUR_MS, now_ms(), hours)
     held = await read(log, trigger.by.tenant, trigger.id)
     assert held is not None
-    slept = replace(held.trigger, next_at_ms=ago)
+    slept = replace(held.trigger, next_at_ms=ticks[0])
     await write(log, Held(slept, held.rev))
     await plan(log, slept)
-    return [ago + hour * HOUR_MS for hour in range(hours)]
+    return ticks
 
 
 async def back(log: Log) -> None:
