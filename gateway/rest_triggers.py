@@ -115,7 +115,7 @@ def trigger_object(trigger: Trigger) -> dict[str, Any]:
         "thread_id": want.thread_id,
         "on_busy": want.on_busy,
         "metadata": want.metadata,
-        "created_by": {"id": trigger.by.id, "kind": trigger.by.kind, "name": trigger.by.name},
+        "set_by": {"id": trigger.by.id, "kind": trigger.by.kind, "name": trigger.by.name},
         "created_at": rfc3339(trigger.created_at_ms),
         "updated_at": rfc3339(trigger.updated_at_ms),
         "next_at": rfc3339(trigger.next_at_ms),

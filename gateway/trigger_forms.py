@@ -97,7 +97,7 @@ class TriggerObject(BaseModel):
     thread_id: str | None
     on_busy: Literal["reject", "cancel_previous"] | None
     metadata: dict[str, JsonValue]
-    created_by: Person = Field(description="Who set it last; its runs are in that one's name, with kind `trigger`.")
+    set_by: Person = Field(description="Who set it last; its runs are in that one's name, with kind `trigger`.")
     created_at: datetime
     updated_at: datetime
     next_at: datetime | None = Field(description="When it is due next, null if it is not by the clock.")

@@ -26,7 +26,8 @@ KEYS = "KEYS"
 TRIGGERS = "TRIGGERS"
 
 EVENT_BYTES_MAX = 64 << 10
-"""Largest message of an event, its headers counted."""
+"""Largest body of an event."""
+_HEADERS_BYTES_MAX = 1024
 _EVENTS_MAX = 50_000
 _EVENTS_SECONDS_MAX = 7 * 86_400
 _IN_USE = 10058
@@ -86,7 +87,7 @@ async def _create_events(request: Request, replicas: int) -> None:
         "storage": "file",
         "retention": "workqueue",
         "num_replicas": replicas,
-        "max_msg_size": EVENT_BYTES_MAX,
+        "max_msg_size": EVENT_BYTES_MAX + _HEADERS_BYTES_MAX,
         "max_msgs": _EVENTS_MAX,
         "max_age": _EVENTS_SECONDS_MAX * 1_000_000_000,
         "discard": "old",

@@ -322,8 +322,8 @@ class Log:
     async def tell(self, subject: str, body: bytes, name: str) -> int:
         """Stores an event and returns its number; one of the same name within two minutes is the same one. Raises
         TooLarge, Unavailable, and then it may be stored or not."""
-        if len(body) + len(subject) + _OVERHEAD_BYTES > EVENT_BYTES_MAX:
-            raise TooLarge(f"An event may have {EVENT_BYTES_MAX - _OVERHEAD_BYTES} bytes with its subject.")
+        if len(body) > EVENT_BYTES_MAX:
+            raise TooLarge(f"The event has {len(body)} bytes of JSON; it may have {EVENT_BYTES_MAX}.")
         headers = b"NATS/1.0\r\nNats-Msg-Id: %b\r\n\r\n" % name.encode()
         answer = orjson.loads((await self._requests.ask(subject, body, headers))[1])
         if "error" in answer:

@@ -200,7 +200,7 @@ async def test_events_wait_for_the_workers_over_a_restart_and_fire_once(
             await engine.triggers.set(on("source"), by, "runs")
         for _ in range(10):
             await log.publish("event.default.go", b"1")
-        await log.publish("event.default.go", b"x" * (EVENT_BYTES_MAX + 1))  # the server takes none that is larger
+        await log.publish("event.default.go", b"x" * (EVENT_BYTES_MAX + 1025))  # the server takes none that is larger
         await log.last_rev("EVENTS")
         for number in range(10):
             await engine.start(want("source", f"r{number}", None), by, "test")
