@@ -28,6 +28,7 @@ from .documents import document_routes
 from .errors import HANDLERS
 from .page.routes import page_routes
 from .rest import Rest
+from .rest_push import PUSH_OPERATIONS, RestPush
 from .rest_table import OPERATIONS, PROBES
 from .rest_triggers import RestTriggers
 from .stream import Streams, Unwinding
@@ -86,9 +87,10 @@ def build_app(engine: Engine, streams: Streams, settings: Settings, auth: Auth) 
         ready = engine.ready and auth.ready
         return JSONResponse({"status": "ready" if ready else "not ready"}, 200 if ready else 503)
 
-    documents = document_routes(version("hocket"), [*OPERATIONS, *TRIGGER_OPERATIONS, *PROBES])
+    documents = document_routes(version("hocket"), [*OPERATIONS, *TRIGGER_OPERATIONS, *PUSH_OPERATIONS, *PROBES])
     probes = [Route("/healthz", healthz), Route("/readyz", readyz)]
-    faces = [*agui.routes(), *copilotkit.routes(), *rest.routes(), *triggers.routes(), *cinatra.routes()]
+    faces = [*agui.routes(), *copilotkit.routes(), *rest.routes(), *triggers.routes(), *RestPush(engine).routes()]
+    faces += cinatra.routes()
     routes = [*faces, *documents, *page_routes(settings.page_renderers, cinatra.get_run, cinatra.post_answer), *probes]
     inner = Starlette(routes=routes, exception_handlers=HANDLERS)
     inner.state.auth = auth

@@ -13,13 +13,14 @@ from typing import Any
 import orjson
 
 from protocol import answers
-from protocol.entries import ASK_CANCEL, ASK_RESUME, ASK_START, Caller, Principal, ask, encode
+from protocol.entries import ASK_CANCEL, ASK_RESUME, ASK_START, Principal, ask, encode
 from protocol.errors import AgentNotFound, RunNotFound, ThreadBusy, TooLarge, Unavailable
 from protocol.messages import REF, resolve
 from protocol.state import RunState, Status
 from protocol.subjects import check_id, encode_token, run_subject
 
 from . import threads
+from .access import check_scope, own_run
 from .asks import Resume, Resumed, Start, Started, attached, resume_digest, start_digest
 from .checkpoints import load_state
 from .chunks import chunk
@@ -27,7 +28,7 @@ from .follow import Follow, Tails
 from .index import Index, Query
 from .layout import AGENTS
 from .log import Log, Stored, WrongRevision
-from .permission import check_scope
+from .push_door import Push
 from .settings import Settings
 from .settle import settle
 from .states import States
@@ -47,6 +48,7 @@ class Engine:
         self.tails = Tails(log, settings.cache_bytes_max)
         self._histories = threads.Histories(log)
         self._states = States(log)
+        self.push = Push(log, settings)
         self._appended_rev = 0
         self._agents: dict[str, dict[str, Any]] = {}
         self._agents_at = 0.0
@@ -98,7 +100,7 @@ class Engine:
 
         Raises RunNotFound.
         """
-        run = _run(run_id, by)
+        run = own_run(run_id, by)
         asked_rev = 0
         while True:
             last = await self._last(run, run_id, by, "runs:cancel")
@@ -128,7 +130,7 @@ class Engine:
         Of any number of callers, on any replica, one is recorded. Raises RunNotFound, UnknownInterrupt, NotWaiting,
         AlreadyResolved, InterruptExpired, InterruptsMissing, InvalidAnswer, TooLarge.
         """
-        run = _run(run_id, by)
+        run = own_run(run_id, by)
         digest = resume_digest(want)
         while True:
             last = await self._last(run, run_id, by, "runs:resume")
@@ -167,7 +169,7 @@ class Engine:
         """A cursor on the run's entries after `after_seq`. Raises RunNotFound. Close it."""
         check_scope(by, "runs:read")
         try:
-            return await self.tails.follow(_run(run_id, by), after_seq)
+            return await self.tails.follow(own_run(run_id, by), after_seq)
         except RunNotFound:
             raise RunNotFound(run_id) from None
 
@@ -264,7 +266,7 @@ class Engine:
     async def _state(self, run_id: str, by: Principal, at_least_rev: int = 0) -> RunState:
         """For the engine itself, whatever the caller may read."""
         try:
-            state, rev = await self._states.get(_run(run_id, by), at_least_rev)
+            state, rev = await self._states.get(own_run(run_id, by), at_least_rev)
         except RunNotFound:
             raise RunNotFound(run_id) from None
         if state.ended_at_ms is not None:  # who has been told of an end must find it in the next list
@@ -341,14 +343,6 @@ class Engine:
             before = await load_state(self._log, run_subject(tenant, previous))
             state = before[0].state if before else state
         return {**given, "messages": own, "state": state}
-
-
-def _run(run_id: str, by: Principal) -> str:
-    """Where the run lives. Raises InvalidId, for an id too long for the log must not reach it, and RunNotFound for one
-    that is not the caller's own."""
-    if isinstance(by, Caller) and by.run is not None and by.run != run_id:
-        raise RunNotFound(run_id)
-    return run_subject(by.tenant, check_id(run_id, "The run id"))
 
 
 def _now_ms() -> int:

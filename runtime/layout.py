@@ -2,7 +2,8 @@
 
 One stream `RUNS` holds `run.<tenant>.<run>.<lane>`; JetStream republishes what it has committed to `live.>`. Another,
 `CLOCK`, holds what is planned for an instant, until then, and what is due, until somebody has dealt with it. `EVENTS`
-takes `event.<tenant>.<subject>`, what anyone tells a tenant's triggers, until a worker has seen it.
+takes `event.<tenant>.<subject>`, what anyone tells a tenant's triggers, until a worker has seen it, and `DEAD`, under
+`dead.<tenant>`, the updates that no webhook has taken.
 """
 
 from collections.abc import Awaitable, Callable
@@ -24,6 +25,10 @@ THREADS = "THREADS"
 AGENTS = "AGENTS"
 KEYS = "KEYS"
 TRIGGERS = "TRIGGERS"
+PUSH = "PUSH"
+DEAD = "DEAD"
+DEAD_LETTERS_MAX = 10_000
+"""Of one tenant; the oldest give way."""
 
 EVENT_BYTES_MAX = 64 << 10
 """Largest body of an event."""
@@ -54,12 +59,27 @@ async def create(link: Link, request: Request, replicas: int) -> bool:
         info = await jetstream.add_stream(config)
     await _create_clock(request, replicas)
     await _create_events(request, replicas)
-    for bucket in (CHECKPOINTS, THREADS, AGENTS, KEYS, TRIGGERS):
+    try:
+        await jetstream.stream_info(DEAD)
+    except NotFoundError:
+        await jetstream.add_stream(_dead_letters(replicas))
+    for bucket in (CHECKPOINTS, THREADS, AGENTS, KEYS, TRIGGERS, PUSH):
         try:
             await jetstream.stream_info(f"KV_{bucket}")
         except NotFoundError:
             await jetstream.create_key_value(KeyValueConfig(bucket=bucket, direct=True, replicas=replicas))
     return (info.config.num_replicas or 1) > 1
+
+
+def _dead_letters(replicas: int) -> StreamConfig:
+    return StreamConfig(
+        name=DEAD,
+        subjects=["dead.*"],
+        storage=StorageType.FILE,
+        num_replicas=replicas,
+        allow_direct=True,
+        max_msgs_per_subject=DEAD_LETTERS_MAX,
+    )
 
 
 async def _create_clock(request: Request, replicas: int) -> None:

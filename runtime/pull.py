@@ -54,16 +54,25 @@ class Delivery:
 
 
 async def ensure_consumer(
-    log: Log, name: str, subjects: list[str], ack_wait_s: float, stream: str = STREAM, after_rev: int | None = None
+    log: Log,
+    name: str,
+    subjects: list[str],
+    ack_wait_s: float,
+    stream: str = STREAM,
+    since: str | None = None,
+    after_rev: int | None = None,
 ) -> None:
-    """Creates the shared durable consumer, or gives it the present settings. With `after_rev` it begins behind that
-    revision, and one that is there is left as it is."""
+    """Creates the shared durable consumer, or gives it the present settings. What came before the instant `since`
+    (RFC 3339) is not for it. With `after_rev` it begins behind that revision, and one that is there is left as it is.
+    """
+    start = {"deliver_policy": "all"} if since is None else {
+        "deliver_policy": "by_start_time", "opt_start_time": since}  # fmt: skip
     config: dict[str, object] = {
         "durable_name": name,
         "name": name,
         "ack_policy": "explicit",
         "ack_wait": int(ack_wait_s * 1e9),
-        "deliver_policy": "all",
+        **start,
         "filter_subjects": subjects,
         "max_ack_pending": 100_000,
         "max_deliver": -1,

@@ -56,6 +56,19 @@ class Settings(BaseModel):
         description="`true`, and nothing else, switches `POST /api/a2a/resume` on. Where it is not set, "
         "`CINATRA_AGUI_EXTERNAL_ENABLED` counts.",
     )
+    push_timeout_s: float = Field(10.0, gt=0, le=60, description="How long a webhook may take to answer.")
+    push_retry_s: float = Field(
+        1.0,
+        gt=0,
+        le=300,
+        description="Longest pause before a webhook is tried again; doubles up to 300 s.",
+    )
+    push_attempts_max: int = Field(
+        12, ge=1, le=100, description="Tries of one update before it goes to the dead letters."
+    )
+    push_loopback_enabled: Switch = Field(
+        False, description="`true`, and nothing else, lets webhooks lead to this machine's loopback addresses."
+    )
     keep_alive_s: float = Field(15.0, gt=0, description="Silence after which an SSE client is sent a comment.")
     stall_s: float = Field(30.0, gt=0, description="How long an SSE client may take nothing before it is let go.")
     cache_bytes_max: int = Field(64 << 20, ge=1 << 20, description="Memory for recently streamed parts of the log.")

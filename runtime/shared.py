@@ -50,7 +50,9 @@ class Shared:
             await asyncio.wait(self._tasks, timeout=_LATER_SECONDS)
 
     async def _ensure(self) -> None:
-        await ensure_consumer(self._log, self._name, self._subjects, self._ack_wait_s, self._stream, self._after_rev)
+        await ensure_consumer(
+            self._log, self._name, self._subjects, self._ack_wait_s, self._stream, after_rev=self._after_rev
+        )
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

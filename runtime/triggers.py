@@ -21,11 +21,11 @@ from protocol.entries import Caller, Principal
 from protocol.errors import TriggerExists, TriggerNotFound, Unavailable
 from protocol.subjects import check_id, encode_token, run_subject
 
+from .access import check_scope
 from .asks import Start, Started
 from .expiry import instant
 from .layout import EVENTS, STREAM, TRIGGERS
 from .log import Log, WrongRevision
-from .permission import check_scope
 from .trigger import Fired, Occasion, Trigger, Wanted, check, check_subject, dump, first_tick, load, start_of
 
 FACE = "trigger"
