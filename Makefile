@@ -15,7 +15,7 @@ help:
 	@echo 'make lint          ruff and mypy'
 	@echo 'make conformance   the real AG-UI and CopilotKit clients against a fresh hocket; needs Node 20 or newer'
 	@echo 'make bench         measure hocket beside the reference (JSON=FILE also writes the figures)'
-	@echo 'make soak          20,000 random runs cut everywhere, and 500 questions with 1,000 answers at once each'
+	@echo 'make soak          20,000 random runs cut everywhere, 500 questions with 1,000 answers at once each, 1,000 triggers'
 
 run: $(STAMP)
 	@exec .venv/bin/hocket dev $(RUN_OPTIONS) $(ARGS)

@@ -57,6 +57,7 @@ def _fresh(folder: Path, **settings: str) -> Iterator[str]:
     command = str(beside) if beside.exists() else shutil.which("hocket")
     assert command, "there is no command `hocket`: install the project first, or name a --base-url"
     ready, told = folder / "ready.json", folder / "output.txt"
+    ready.unlink(missing_ok=True)
     source = Path(agents.__file__).resolve()
     served = [word for name in agents.NAMES for word in ("--agent", f"{name}={source}:{name}")]
     wanted = [command, "dev", "--port", "0", "--data", str(folder / "data"), "--ready-file", str(ready), *served]

@@ -32,7 +32,9 @@ from .page.routes import page_routes
 from .rest import Rest
 from .rest_push import PUSH_OPERATIONS, RestPush
 from .rest_table import OPERATIONS, PROBES
+from .rest_triggers import RestTriggers
 from .stream import Streams, Unwinding
+from .trigger_table import TRIGGER_OPERATIONS
 
 _AUDIT_SECONDS = 15.0
 
@@ -80,6 +82,7 @@ def build_app(engine: Engine, streams: Streams, settings: Settings, auth: Auth) 
     cards = Cards(settings, version("hocket"), auth)
     a2a = A2a(engine, streams, cards, settings.a2a_agent, settings.body_bytes_max)
     cinatra = Cinatra(engine, streams, settings.body_bytes_max, settings.agui_external_enabled, a2a.rpc)
+    triggers = RestTriggers(engine, settings.body_bytes_max)
 
     async def healthz(_: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -88,10 +91,10 @@ def build_app(engine: Engine, streams: Streams, settings: Settings, auth: Auth) 
         ready = engine.ready and auth.ready
         return JSONResponse({"status": "ready" if ready else "not ready"}, 200 if ready else 503)
 
-    documents = document_routes(version("hocket"), [*OPERATIONS, *PUSH_OPERATIONS, *PROBES])
+    documents = document_routes(version("hocket"), [*OPERATIONS, *TRIGGER_OPERATIONS, *PUSH_OPERATIONS, *PROBES])
     probes = [Route("/healthz", healthz), Route("/readyz", readyz)]
     machines = [*agui.routes(), *copilotkit.routes(), *a2a.routes(), *cinatra.routes()]
-    faces = [*machines, *rest.routes(), *RestPush(engine).routes()]
+    faces = [*machines, *rest.routes(), *triggers.routes(), *RestPush(engine).routes()]
     routes = [*faces, *documents, *page_routes(settings.page_renderers, cinatra.get_run, cinatra.post_answer), *probes]
     inner = Starlette(routes=routes, exception_handlers=HANDLERS)
     inner.state.auth = auth

@@ -53,13 +53,12 @@ Input = Annotated[
 ]
 
 
-class RunForm(Form):
+class WorkForm(Form):
     """What to run."""
 
     agent: Id = Field(description="Name of the agent; GET /v1/agents lists them.")
     input: Input = Field(description="The user's text, or AG-UI messages.")
     thread_id: Id | None = Field(None, description="Thread to continue; absent, a new one.")
-    run_id: Id | None = Field(None, description="Id of the run; absent, a fresh one. Sent again, it is the same run.")
     state: JsonValue = Field(None, description="The agent's state to begin with.")
     tools: list[Tool] = Field([], description="Tools the client brings, in AG-UI's form.")
     context: list[Context] = Field([], description="Context for the agent, in AG-UI's form.")
@@ -67,6 +66,12 @@ class RunForm(Form):
     on_busy: Literal["reject", "cancel_previous"] | None = Field(
         None, description="What to do if the thread has a run in progress; absent, what the agent declares."
     )
+
+
+class RunForm(WorkForm):
+    """What to run, now."""
+
+    run_id: Id | None = Field(None, description="Id of the run; absent, a fresh one. Sent again, it is the same run.")
 
 
 class CancelForm(Form):

@@ -1,5 +1,6 @@
 """The operations of `/v1`, as one table: the routes are made of it and so is the OpenAPI document."""
 
+from .idempotency import KEY
 from .openapi import EVENT_STREAM, JSON, Answer, Header, Operation
 from .rest_forms import (
     WAIT_SECONDS_MAX,
@@ -50,7 +51,7 @@ OPERATIONS = (
                 "Idempotency-Key",
                 "1 to 128 visible ASCII characters. The same key with the same body is the same run; with another "
                 "body it is a conflict. Where the body has a run_id, that id finds the run and the key only compares.",
-                {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[!-~]{1,128}$"},
+                KEY,
             ),
             Header(
                 "Prefer",
@@ -115,7 +116,7 @@ OPERATIONS = (
                 "Idempotency-Key",
                 "1 to 128 visible ASCII characters. The same answers from the same caller under the same key are the "
                 "same success; anything else that comes second is told `already_resolved`.",
-                {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[!-~]{1,128}$"},
+                KEY,
             ),
         ),
         ResumeForm,

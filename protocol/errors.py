@@ -12,9 +12,11 @@
     ├── TooLarge           a body, an event or an append over its limit
     ├── NotFound           no such thing, or not for this principal: the two look alike
     │   ├── RunNotFound
-    │   └── AgentNotFound
+    │   ├── AgentNotFound
+    │   └── TriggerNotFound
     ├── Conflict           legal by itself, but not now
     │   ├── ThreadBusy     the thread has a run in progress
+    │   ├── TriggerExists  the id has a trigger already
     │   ├── RunMismatch    the id or the idempotency key belongs to another request
     │   ├── NotWaiting     the run has no open interrupt
     │   └── AlreadyResolved     somebody's answer came first
@@ -128,8 +130,22 @@ class AgentNotFound(NotFound):
         super().__init__(f"There is no agent {_shown(agent)}. {offer}")
 
 
+class TriggerNotFound(NotFound):
+    code = "trigger_not_found"
+
+    def __init__(self, trigger_id: str) -> None:
+        super().__init__(f"There is no trigger {_shown(trigger_id)}.")
+
+
 class Conflict(HocketError):
     code = "conflict"
+
+
+class TriggerExists(Conflict):
+    code = "trigger_exists"
+
+    def __init__(self, trigger_id: str) -> None:
+        super().__init__(f"There is a trigger {_shown(trigger_id)} already: replace it, or choose another id.")
 
 
 class ThreadBusy(Conflict):

@@ -45,6 +45,16 @@ def fold_all(state: RunState, entries: Iterable[Entry]) -> RunState:
     return state
 
 
+def ends_as(event: Event) -> Status | None:
+    """What a run is after an event that ends one of its legs; None for any other event."""
+    if event["type"] == "RUN_ERROR":
+        return Status.FAILED
+    if event["type"] != "RUN_FINISHED":
+        return None
+    outcome = (event.get("outcome") or {"type": "success"})["type"]
+    return {"interrupt": Status.WAITING, "cancelled": Status.CANCELLED}.get(outcome, Status.COMPLETED)
+
+
 def _start(state: RunState, event: Event) -> None:
     given = event["input"]
     state.id, state.tenant = event["runId"], event["by"]["tenant"]
@@ -168,17 +178,15 @@ def _custom(state: RunState, event: Event) -> None:
 def _run_finished(state: RunState, event: Event) -> None:
     outcome = event.get("outcome") or {"type": "success"}
     _end_leg(state, event)
-    state.outcome = outcome
-    if outcome["type"] == "interrupt":
+    state.outcome, state.status = outcome, ends_as(event) or state.status
+    if state.status is Status.WAITING:
         _wait(state, event, outcome["interrupts"])
         return
-    state.status = Status.CANCELLED if outcome["type"] == "cancelled" else Status.COMPLETED
     state.result = event.get("result")
     state.ended_at_ms = event["timestamp"]
 
 
 def _wait(state: RunState, event: Event, interrupts: list[Event]) -> None:
-    state.status = Status.WAITING
     for interrupt in interrupts:
         state.gates.append(Gate(gate_id(state.id, len(state.gates)), interrupt, state.seq, event["timestamp"]))
     _note(state, "waiting", event, interrupts=[interrupt["id"] for interrupt in interrupts])

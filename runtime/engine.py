@@ -14,7 +14,7 @@ import orjson
 
 from protocol import answers
 from protocol.entries import ASK_CANCEL, ASK_RESUME, ASK_START, Principal, ask, encode
-from protocol.errors import AgentNotFound, RunNotFound, ThreadBusy, TooLarge
+from protocol.errors import AgentNotFound, RunNotFound, ThreadBusy, TooLarge, Unavailable
 from protocol.messages import REF, resolve
 from protocol.state import RunState, Status
 from protocol.subjects import check_id, encode_token, run_subject
@@ -32,6 +32,7 @@ from .push_door import Push
 from .settings import Settings
 from .settle import settle
 from .states import States
+from .triggers import Triggers
 
 _AGENTS_SECONDS = 1.0
 _NAMESPACE = uuid.UUID("6f1d5a52-27d1-5e0a-9a52-6b0f5cf0a1b7")
@@ -41,7 +42,8 @@ class Engine:
     """Shared by all faces of a process. Every method may raise Unavailable, and Forbidden where the caller's credential
     lacks the scope; the others are named."""
 
-    def __init__(self, log: Log, settings: Settings, index: Index) -> None:
+    def __init__(self, log: Log, settings: Settings, index: Index | None = None) -> None:
+        """Without an index, as in a worker, it does everything but list runs."""
         self._log, self._settings, self._index = log, settings, index
         self.tails = Tails(log, settings.cache_bytes_max)
         self._histories = threads.Histories(log)
@@ -50,6 +52,7 @@ class Engine:
         self._appended_rev = 0
         self._agents: dict[str, dict[str, Any]] = {}
         self._agents_at = 0.0
+        self.triggers = Triggers(log, self.agent, self.start)
 
     # ── asks ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -221,15 +224,15 @@ class Engine:
 
     async def list(self, query: Query, by: Principal) -> list[RunState]:
         """Runs of the caller's tenant by the index, newest first, each as of its last change of status."""
-        check_scope(by, "runs:read", everywhere=True)
-        # whoever was streamed an end must find it in the next list, as whoever polled one does
-        await self._index.caught_up(max(self._appended_rev, self.tails.cache.ended_rev))
-        return self._index.find(by.tenant, query)
+        index = self._lists(by)
+        # whoever was streamed an end or shown a trigger's run must find it in the next list, as whoever polled one does
+        seen_rev = max(self._appended_rev, self.tails.cache.ended_rev, self.triggers.shown_rev)
+        await index.caught_up(seen_rev)
+        return index.find(by.tenant, query)
 
     async def count(self, query: Query, by: Principal) -> int:
         """How many runs `list` would name on all its pages."""
-        check_scope(by, "runs:read", everywhere=True)
-        return self._index.count(by.tenant, query)
+        return self._lists(by).count(by.tenant, query)
 
     async def agents(self) -> dict[str, dict[str, Any]]:
         """What workers have announced: options by agent name."""
@@ -253,9 +256,16 @@ class Engine:
 
     @property
     def ready(self) -> bool:
-        return self._log.connected and self._index.ready
+        return self._log.connected and self._index is not None and self._index.ready
 
     # ── inside ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _lists(self, by: Principal) -> Index:
+        """Raises Unavailable in a process that keeps none, as a worker does."""
+        check_scope(by, "runs:read", everywhere=True)
+        if self._index is None:
+            raise Unavailable("This process keeps no list of runs.")
+        return self._index
 
     async def _last(self, run: str, run_id: str, by: Principal, scope: str) -> Stored:
         """The end of a run that is to be asked for something. That there is no run comes before what is not allowed."""

@@ -4,16 +4,11 @@ A scheduled message cannot compare-and-set, so it never writes into a run. Whoev
 question is still open, and then appends `ask.expire` by compare-and-set like any other ask.
 """
 
-import asyncio
-import contextlib
 import logging
 import time
 import uuid
-from collections.abc import Coroutine
-from typing import Any
 
 from protocol.entries import ASK_EXPIRE, Principal, ask, encode
-from protocol.errors import HocketError
 from protocol.instants import rfc3339
 from protocol.interrupts import expired, next_expiry_ms
 from protocol.state import RunState
@@ -21,8 +16,9 @@ from protocol.state import RunState
 from .checkpoints import load_state
 from .layout import CLOCK
 from .log import Log, WrongRevision
-from .pull import Delivery, Pull, ensure_consumer
+from .pull import Delivery
 from .settle import settle
+from .shared import Shared
 
 logger = logging.getLogger("hocket.expiry")
 
@@ -31,9 +27,8 @@ _CONSUMER = "expiry"
 _PLAN = "expiry"
 _ROOM = 200
 _ACK_WAIT_SECONDS = 1.5
-_LATER_SECONDS = 1.0
 _NEAR_MS = 60_000
-_PLAN_MS_MAX = 7_258_118_400_000
+PLAN_MS_MAX = 7_258_118_400_000
 """The year 2200: the server counts nanoseconds in 64 bits, and what is later than those would be due at once."""
 
 
@@ -41,7 +36,7 @@ async def plan_expiry(log: Log, run: str, state: RunState) -> None:
     """Sets the clock for the first of the run's open questions that expires; for none, nothing is set. May be said
     again. Raises Unavailable."""
     at_ms = next_expiry_ms(state)
-    if at_ms is not None and at_ms < _PLAN_MS_MAX:
+    if at_ms is not None and at_ms < PLAN_MS_MAX:
         await log.plan(f"{_PLAN}{run.removeprefix('run')}", b"", rfc3339(at_ms))
 
 
@@ -81,48 +76,19 @@ async def expire(log: Log, run: str, now_ms: int) -> float | None:
 
 
 class ExpiryClock:
-    """Takes what is due, shared by all workers: one of them deals with it, and if that one dies, another."""
+    """Takes what is due, shared by all workers."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._pull = Pull(log, _CONSUMER, _ROOM, self._take, lambda: self._spawn(self._ensure()), stream=CLOCK)
+        self._due = Shared(log, _CONSUMER, CLOCK, [f"clock.due.{_PLAN}.*.*"], self._deal_with, _ROOM, _ACK_WAIT_SECONDS)
 
     async def start(self) -> None:
-        await self._ensure()
-        await self._pull.start()
+        await self._due.start()
 
     async def stop(self) -> None:
-        await self._pull.stop()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=_LATER_SECONDS)
-
-    async def _ensure(self) -> None:
-        await ensure_consumer(self._log, _CONSUMER, [f"clock.due.{_PLAN}.*.*"], _ACK_WAIT_SECONDS, CLOCK)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(_told)
-        task.add_done_callback(self._tasks.discard)
-
-    def _take(self, delivery: Delivery) -> None:
-        self._spawn(self._deal_with(delivery))
+        await self._due.stop()
 
     async def _deal_with(self, delivery: Delivery) -> None:
         run = f"run{delivery.subject.removeprefix(f'clock.due.{_PLAN}')}"
-        try:
-            left = await expire(self._log, run, time.time_ns() // 1_000_000)
-            await (delivery.ack() if left is None else delivery.nak(left))
-        except HocketError as fault:
-            logger.warning("The expiry of %s is put off: %s", run, fault.message)
-            with contextlib.suppress(HocketError):
-                await delivery.nak(_LATER_SECONDS)
-        finally:
-            self._pull.done()
-
-
-def _told(task: "asyncio.Task[None]") -> None:
-    """Where the task ends: what is not dealt with comes again."""
-    if not task.cancelled() and task.exception() is not None:
-        logger.error("The clock failed", exc_info=task.exception())
+        left = await expire(self._log, run, time.time_ns() // 1_000_000)
+        await (delivery.ack() if left is None else delivery.nak(left))

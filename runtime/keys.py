@@ -169,6 +169,15 @@ class Keys:
         key = self._by_id.get(key_id)
         return key is not None and key.good(now_ms)
 
+    def allows(self, tenant: str, principal: str, scope: str, now_ms: int) -> bool:
+        """Whether that principal holds any good key that allows it."""
+        return any(
+            (key.tenant, key.principal) == (tenant, principal)
+            and key.good(now_ms)
+            and (scope in key.scopes or "admin" in key.scopes)
+            for key in self._by_id.values()
+        )
+
     async def signing_secret(self) -> bytes:
         """The secret that all replicas share; made now if this is the first to need it. Raises Unavailable."""
         while self.secret is None:

@@ -1,11 +1,13 @@
 """The streams and buckets that the log is made of.
 
 One stream `RUNS` holds `run.<tenant>.<run>.<lane>`; JetStream republishes what it has committed to `live.>`. Another,
-`CLOCK`, holds what is planned for an instant, until then, and what is due, until somebody has dealt with it. A third,
-`DEAD`, holds under `dead.<tenant>` the updates that no webhook has taken.
+`CLOCK`, holds what is planned for an instant, until then, and what is due, until somebody has dealt with it. `EVENTS`
+takes `event.<tenant>.<subject>`, what anyone tells a tenant's triggers, until a worker has seen it, and `DEAD`, under
+`dead.<tenant>`, the updates that no webhook has taken.
 """
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import orjson
 from nats.js.api import KeyValueConfig, RePublish, StorageType, StreamConfig
@@ -17,15 +19,22 @@ from .nats_server import Link
 
 STREAM = "RUNS"
 CLOCK = "CLOCK"
+EVENTS = "EVENTS"
 CHECKPOINTS = "CHECKPOINTS"
 THREADS = "THREADS"
 AGENTS = "AGENTS"
 KEYS = "KEYS"
+TRIGGERS = "TRIGGERS"
 PUSH = "PUSH"
 DEAD = "DEAD"
 DEAD_LETTERS_MAX = 10_000
 """Of one tenant; the oldest give way."""
 
+EVENT_BYTES_MAX = 64 << 10
+"""Largest body of an event."""
+_HEADERS_BYTES_MAX = 1024
+_EVENTS_MAX = 50_000
+_EVENTS_SECONDS_MAX = 7 * 86_400
 _IN_USE = 10058
 
 Request = Callable[[str, bytes], Awaitable[bytes]]
@@ -49,11 +58,12 @@ async def create(link: Link, request: Request, replicas: int) -> bool:
     except NotFoundError:
         info = await jetstream.add_stream(config)
     await _create_clock(request, replicas)
+    await _create_events(request, replicas)
     try:
         await jetstream.stream_info(DEAD)
     except NotFoundError:
         await jetstream.add_stream(_dead_letters(replicas))
-    for bucket in (CHECKPOINTS, THREADS, AGENTS, KEYS, PUSH):
+    for bucket in (CHECKPOINTS, THREADS, AGENTS, KEYS, TRIGGERS, PUSH):
         try:
             await jetstream.stream_info(f"KV_{bucket}")
         except NotFoundError:
@@ -83,6 +93,30 @@ async def _create_clock(request: Request, replicas: int) -> None:
         "num_replicas": replicas,
         "allow_msg_schedules": True,
     }
-    answer = orjson.loads(await request(f"$JS.API.STREAM.CREATE.{CLOCK}", orjson.dumps(config)))
+    answer = await _create(request, config)
     if answer.get("error", {}).get("err_code", _IN_USE) != _IN_USE:
         raise Refused(f"NATS cannot hold the clock: {answer['error'].get('description')}. hocket needs 2.14 or newer.")
+
+
+async def _create_events(request: Request, replicas: int) -> None:
+    """A message stays until the workers have seen it, a week at most; of more than there may be, the oldest go. Their
+    number is bounded and not their bytes, which the server would set aside at once."""
+    config = {
+        "name": EVENTS,
+        "subjects": ["event.>"],
+        "storage": "file",
+        "retention": "workqueue",
+        "num_replicas": replicas,
+        "max_msg_size": EVENT_BYTES_MAX + _HEADERS_BYTES_MAX,
+        "max_msgs": _EVENTS_MAX,
+        "max_age": _EVENTS_SECONDS_MAX * 1_000_000_000,
+        "discard": "old",
+    }
+    answer = await _create(request, config)
+    if answer.get("error", {}).get("err_code", _IN_USE) != _IN_USE:
+        raise Refused(f"NATS cannot hold what is told to triggers: {answer['error'].get('description')}.")
+
+
+async def _create(request: Request, config: dict[str, object]) -> dict[str, Any]:
+    made: dict[str, Any] = orjson.loads(await request(f"$JS.API.STREAM.CREATE.{config['name']}", orjson.dumps(config)))
+    return made

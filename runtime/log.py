@@ -15,7 +15,7 @@ from nats.js.errors import APIError, NotFoundError
 
 from protocol.errors import HocketError, Refused, TooLarge, Unavailable
 
-from .layout import STREAM, create
+from .layout import CLOCK, EVENT_BYTES_MAX, STREAM, create
 from .nats_server import Link, connect
 from .requests import Answer, Requests, header, status
 
@@ -114,12 +114,12 @@ class Log:
         """When the stream was made: another value means another log."""
         return str((await self._info()).get("created", ""))
 
-    async def last_rev(self) -> int:
+    async def last_rev(self, stream: str = STREAM) -> int:
         """The revision of the newest message of all."""
-        return int((await self._info()).get("state", {}).get("last_seq", 0))
+        return int((await self._info(stream)).get("state", {}).get("last_seq", 0))
 
-    async def _info(self) -> dict[str, Any]:
-        info: dict[str, Any] = orjson.loads(await self.request(f"$JS.API.STREAM.INFO.{STREAM}", b""))
+    async def _info(self, stream: str = STREAM) -> dict[str, Any]:
+        info: dict[str, Any] = orjson.loads(await self.request(f"$JS.API.STREAM.INFO.{stream}", b""))
         return info
 
     # ── append ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -296,13 +296,14 @@ class Log:
             raise Unavailable(f"The log takes no value: {answer['error'].get('description', '')}")
         return int(answer["seq"])
 
-    async def keys(self, bucket: str) -> dict[str, bytes]:
-        """All values of a small bucket by key. Raises Unavailable.
+    async def keys(self, bucket: str, under: str = "") -> dict[str, bytes]:
+        """All values of a small bucket by key, or those whose key has `under` and a dot before the rest. Raises
+        Unavailable.
 
         Read as messages, for a watcher of nats-py takes a bucket for empty if what it holds is delivered before the
         consumer is described."""
         found: dict[str, bytes] = {}
-        stream, scope = f"KV_{bucket}", f"$KV.{bucket}.>"
+        stream, scope = f"KV_{bucket}", f"$KV.{bucket}.{under}.>" if under else f"$KV.{bucket}.>"
         rev, pending = 0, True
         while pending:
             batch, more = await self._direct_batch(scope, rev + 1, stream=stream, form=_valued)
@@ -340,6 +341,24 @@ class Log:
         answer = orjson.loads((await self._requests.ask(f"clock.plan.{key}", body, headers))[1])
         if "error" in answer:
             raise Unavailable(f"The log plans nothing: {answer['error'].get('description', '')}")
+
+    async def unplan(self, key: str) -> None:
+        """Takes back what is planned under the key; what is due already stays so. Raises Unavailable."""
+        want = orjson.dumps({"filter": f"clock.plan.{key}"})
+        answer = orjson.loads(await self.request(f"$JS.API.STREAM.PURGE.{CLOCK}", want))
+        if "error" in answer:
+            raise Unavailable(f"The log takes no plan back: {answer['error'].get('description', '')}")
+
+    async def tell(self, subject: str, body: bytes, name: str) -> int:
+        """Stores an event and returns its number; one of the same name within two minutes is the same one. Raises
+        TooLarge, Unavailable, and then it may be stored or not."""
+        if len(body) > EVENT_BYTES_MAX:
+            raise TooLarge(f"The event has {len(body)} bytes of JSON; it may have {EVENT_BYTES_MAX}.")
+        headers = b"NATS/1.0\r\nNats-Msg-Id: %b\r\n\r\n" % name.encode()
+        answer = orjson.loads((await self._requests.ask(subject, body, headers))[1])
+        if "error" in answer:
+            raise Unavailable(f"The log takes no event: {answer['error'].get('description', '')}")
+        return int(answer["seq"])
 
     # ── requests ──────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -35,6 +35,11 @@ class Delivery:
     number: int
     pending: int
 
+    @property
+    def stored_ns(self) -> int:
+        """When it was stored: nanoseconds since the epoch, the same at every delivery."""
+        return int(self.reply.split(".")[-2])
+
     async def ack(self) -> None:
         await self.log.publish(self.reply, b"+ACK")
 
@@ -49,13 +54,20 @@ class Delivery:
 
 
 async def ensure_consumer(
-    log: Log, name: str, subjects: list[str], ack_wait_s: float, stream: str = STREAM, since: str | None = None
+    log: Log,
+    name: str,
+    subjects: list[str],
+    ack_wait_s: float,
+    stream: str = STREAM,
+    since: str | None = None,
+    after_rev: int | None = None,
 ) -> None:
     """Creates the shared durable consumer, or gives it the present settings. What came before the instant `since`
-    (RFC 3339) is not for it."""
+    (RFC 3339) is not for it. With `after_rev` it begins behind that revision, and one that is there is left as it is.
+    """
     start = {"deliver_policy": "all"} if since is None else {
         "deliver_policy": "by_start_time", "opt_start_time": since}  # fmt: skip
-    config = {
+    config: dict[str, object] = {
         "durable_name": name,
         "name": name,
         "ack_policy": "explicit",
@@ -65,7 +77,15 @@ async def ensure_consumer(
         "max_ack_pending": 100_000,
         "max_deliver": -1,
     }
-    await _create(log, stream, config)
+    if after_rev is None:
+        await _create(log, stream, config)
+    elif not await has_consumer(log, name, stream):
+        await _create(log, stream, config | {"deliver_policy": "by_start_sequence", "opt_start_seq": after_rev + 1})
+
+
+async def has_consumer(log: Log, name: str, stream: str = STREAM) -> bool:
+    """Whether that consumer was ever made. Raises Unavailable."""
+    return "error" not in orjson.loads(await log.request(f"$JS.API.CONSUMER.INFO.{stream}.{name}", b""))
 
 
 async def create_reader(log: Log, name: str, subjects: list[str], from_rev: int, stream: str = STREAM) -> int:
@@ -170,7 +190,7 @@ class Pull:
         parts = reply.decode().split(".")
         at = 5 if len(parts) == 9 else 7
         rev, number, pending = int(parts[at]), int(parts[at + 1]), int(parts[at + 3])
-        delivery = Delivery(self._log, subject.decode(), reply.decode(), body, rev, number, pending)
+        delivery = Delivery(self._log, subject.decode(errors="replace"), reply.decode(), body, rev, number, pending)
         if self._stopped or self._held >= self._room:
             self._return(delivery)
             return

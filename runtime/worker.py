@@ -29,6 +29,7 @@ from .pull import Delivery, Pull, ensure_consumer
 from .push import Pusher
 from .settings import Settings
 from .settle import settle
+from .trigger_work import TriggerWork
 
 logger = logging.getLogger("hocket.worker")
 
@@ -50,7 +51,7 @@ class Worker:
         self._tasks: set[asyncio.Task[None]] = set()
         self._lately: set[str] = set()
         self._stopping = False
-        self._clock = ExpiryClock(log)
+        self._clock, self._triggers = ExpiryClock(log), TriggerWork(log, settings)
         self._pusher = Pusher(log, settings)
         self._pull: Pull
         self._beat: asyncio.Task[None]
@@ -80,6 +81,7 @@ class Worker:
         )
         await self._pull.start()
         await self._clock.start()
+        await self._triggers.start()
         await self._pusher.start()
         self._beat = asyncio.get_running_loop().create_task(self._heartbeats())
 
@@ -88,7 +90,7 @@ class Worker:
         self._stopping = True
         pushing = asyncio.get_running_loop().create_task(self._pusher.stop())
         await self._pull.stop()
-        await self._clock.stop()
+        await asyncio.gather(self._clock.stop(), self._triggers.stop())
         for execution, _ in self._legs():
             execution.stop()
         if self._tasks:

@@ -21,6 +21,7 @@ FACES = {
     "gateway.copilotkit",
     "gateway.page.routes",
     "gateway.rest",
+    "gateway.rest_triggers",
     "gateway.dialects.cinatra",
 }
 MAY_IMPORT_THE_LOG = {"gateway.app", "gateway.roles"}

@@ -124,7 +124,7 @@ async def test_the_shell_blocks_run_as_written_with_the_agent_as_written(tmp_pat
             assert process.returncode == 0, block
             said.append(out.decode())
         mailed = await _mailed(dev.url)
-    streamed, polled, resumed, asked, answered, talked, waited, listed, peered = said
+    streamed, polled, resumed, asked, answered, talked, waited, listed, peered, morning, after, told, triggers = said
     assert '"type":"RUN_FINISHED"' in streamed and "\nid: 20\n" in streamed
     assert '"status":"completed"' in polled and '"messages":' in polled and '"state":' in polled
     assert resumed.removeprefix(":\n\n") == "id: 21\n" + streamed.partition("\nid: 21\n")[2]
@@ -134,6 +134,9 @@ async def test_the_shell_blocks_run_as_written_with_the_agent_as_written(tmp_pat
     assert '"status":"completed"' in waited
     assert len(listed.splitlines()) == 2
     assert '"protocolBinding":"JSONRPC"' in peered and '"TASK_STATE_COMPLETED"' in peered
+    assert morning.startswith("morning  hello  cron 0 7 * * 1-5 Europe/Berlin  next 20")
+    assert '"statuses":["completed"]' in after and '"subject":"orders.new"' in told
+    assert [line.split()[0] for line in triggers.splitlines()] == ["orders", "after", "morning"]
 
 
 async def _mailed(url: str) -> list[str]:
@@ -143,7 +146,7 @@ async def _mailed(url: str) -> list[str]:
         await http.post("/v1/runs", json=want, headers={"prefer": "wait=10"})
         answers = [{"interrupt_id": "g-mail-0", "payload": {"approved": True}}]
         run = (await http.post("/v1/runs/mail/resume", json={"answers": answers})).json()
-        while run["status"] == "running":
+        while run["status"] == "running" or "messages" not in run:
             query = {"after_seq": run["seq"], "wait": 10, "include": "messages"}
             run = (await http.get("/v1/runs/mail", params=query)).json()
     return [one["content"] for one in run["messages"] if one["role"] == "assistant"]

@@ -1,4 +1,4 @@
-"""What `run`, `tail`, `resume` and `runs` need of a gateway: HTTP to its REST face, and back after a break."""
+"""What the commands that speak to a gateway need of it: HTTP to its REST face, and back after a break."""
 
 import time
 import uuid
@@ -89,6 +89,28 @@ class Client:
         found: list[dict[str, Any]] = page["runs"]
         return found
 
+    def triggers(self, agent: str | None, limit: int) -> list[dict[str, Any]]:
+        """The newest triggers first, at most `limit`."""
+        found: list[dict[str, Any]] = []
+        query: dict[str, str | int] = {"agent": agent} if agent is not None else {}
+        while len(found) < limit:
+            page = self._json("GET", "/v1/triggers", params=query | {"limit": min(limit - len(found), 200)})
+            found += page["triggers"]
+            if page["next_cursor"] is None:
+                break
+            query["cursor"] = page["next_cursor"]
+        return found
+
+    def create_trigger(self, want: dict[str, Any]) -> dict[str, Any]:
+        return self._json("POST", "/v1/triggers", json=want)
+
+    def delete_trigger(self, trigger_id: str) -> None:
+        self._json("DELETE", f"/v1/triggers/{quote(trigger_id, safe='')}")
+
+    def fire_trigger(self, trigger_id: str) -> dict[str, Any]:
+        """The run that was started."""
+        return self._json("POST", f"/v1/triggers/{quote(trigger_id, safe='')}/fire")
+
     def events(self, run_id: str, after_seq: int) -> Iterator[Told]:
         """Every entry after `after_seq` once, in order, until the run has ended; a lost connection is made again."""
         heard_at, pause = time.monotonic(), _PAUSE_SECONDS_MIN
@@ -137,6 +159,8 @@ class Client:
             raise Unavailable(self._away) from away
         if not response.is_success:
             raise _refusal(response)
+        if response.status_code == 204:
+            return {}
         try:
             answer = orjson.loads(response.content)
         except orjson.JSONDecodeError:

@@ -42,6 +42,11 @@ async def asking(run: Any) -> Any:
         yield run.interrupt("Go on?", id="go", expires_in_s=seconds, on_expiry="answer", default="nothing")
 
 
+async def echo(run: Any) -> Any:
+    """Says one word."""
+    yield "done"
+
+
 async def _worker(url: str, name: str) -> None:
     from runtime.agents.python import PythonAgent
     from runtime.log import Log
@@ -52,7 +57,10 @@ async def _worker(url: str, name: str) -> None:
     settings = load({}, ack_wait_s=1.0, append_timeout_s=20.0, **pushing)
     log = await Log.open(url, name, settings.append_timeout_s)
     worker = Worker(
-        log, {call.__name__: PythonAgent(call.__name__, call) for call in (ticker, torrent, asking)}, settings, name
+        log,
+        {call.__name__: PythonAgent(call.__name__, call) for call in (ticker, torrent, asking, echo)},
+        settings,
+        name,
     )
     await worker.start()
     await _until_stopped("ready")

@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 
 from gateway.rest_push import PUSH_OPERATIONS
 from gateway.rest_table import OPERATIONS
+from gateway.trigger_table import TRIGGER_OPERATIONS
 from runtime.nats_server import EmbeddedServer
 from runtime.settings import Settings
 from tests.house import WAIT_SECONDS, agui_input, bearer, give_key, now_ms, open_house, take_key
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.anyio
 JSON = {"content-type": "application/json"}
 PUBLIC = re.compile(r"^GET (/healthz|/readyz|/openapi\.json|/docs.*|(/cinatra)?/agents/status/.*|/agents/page/.*)$")
 BODIES = {"create_run": {"agent": "echo", "input": "hi"}, "resume_run": {"answers": []}}
+NAMES = dict.fromkeys(("run_id", "thread_id", "trigger_id", "subject"), "r1") | {"dead_letter_id": "1"}
 SINGLE = {"method": "agent/connect", "params": {"agentId": "echo"}, "body": agui_input()}
 
 
@@ -38,8 +40,8 @@ async def asks(run: Any) -> AsyncIterator[Any]:
 def doors() -> list[tuple[str, str, str, Any]]:
     """One request for everything that can be asked: face, method, path, body."""
     rest = [
-        ("rest", one.method, one.path.format(run_id="r1", thread_id="t1", dead_letter_id="1"), BODIES.get(one.name))
-        for one in (*OPERATIONS, *PUSH_OPERATIONS)
+        ("rest", one.method, one.path.format_map(NAMES), BODIES.get(one.name))
+        for one in (*OPERATIONS, *TRIGGER_OPERATIONS, *PUSH_OPERATIONS)
     ]
     copilot = [("copilotkit", "POST", "/copilotkit", {"method": "info"}), ("copilotkit", "POST", "/copilotkit", SINGLE)]
     copilot += [

@@ -22,6 +22,7 @@ from schemathesis.specs.openapi.checks import (
 from gateway.openapi import document
 from gateway.rest_push import PUSH_OPERATIONS
 from gateway.rest_table import OPERATIONS, PROBES
+from gateway.trigger_table import TRIGGER_OPERATIONS
 from runtime.dead_letters import DeadLetter, bury
 from runtime.log import Log
 from runtime.nats_server import EmbeddedServer
@@ -30,7 +31,7 @@ from tests.house import House, bearer, give_key, open_house
 
 pytestmark = pytest.mark.anyio
 
-TABLE = [*OPERATIONS, *PUSH_OPERATIONS, *PROBES]
+TABLE = [*OPERATIONS, *TRIGGER_OPERATIONS, *PUSH_OPERATIONS, *PROBES]
 EXAMPLES = 30
 SECONDS_MAX = 5.0
 CHECKS = [
@@ -40,7 +41,10 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
-KNOWN = {"run_id": "known/run", "thread_id": "known thread", "dead_letter_id": "1"}
+KNOWN = {
+    "run_id": "known/run", "thread_id": "known thread", "trigger_id": "known/trigger", "subject": "a.b",
+    "dead_letter_id": "1",
+}  # fmt: skip
 
 
 async def echo(run: Any) -> Any:
@@ -76,6 +80,9 @@ def ask_at_random(url: str, operation: schemathesis.APIOperation, key: str) -> N
 async def known_things(house: House) -> None:
     want = {"agent": "echo", "input": "hi", "run_id": KNOWN["run_id"], "thread_id": KNOWN["thread_id"]}
     assert (await house.client.post("/v1/runs", json=want, headers={"Prefer": "wait=5"})).status_code == 201
+    trigger = {"agent": "echo", "input": "hi", "kind": "cron", "cron": "0 0 1 1 *"}
+    path = f"/v1/triggers/{quote(KNOWN['trigger_id'], safe='')}"
+    assert (await house.client.put(path, json=trigger)).status_code == 201
     log = await Log.open(house.nats.url, "test-dead-letters", house.settings.append_timeout_s)
     letter = DeadLetter("", KNOWN["run_id"], "c1", "https://example.com/", 2, 2, "500", 12, 1, 2)
     await bury(log, "default", letter)
