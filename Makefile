@@ -6,14 +6,15 @@ PY := .venv/bin/python
 RUN_OPTIONS := $(if $(PORT),--port $(PORT)) $(if $(DATA),--data $(DATA)) $(if $(AGENT),--agent $(AGENT))
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help run test lint conformance bench soak
+.PHONY: help run test lint conformance tck bench soak
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make run           start hocket: gateway, worker, demo agent, embedded nats-server (PORT=0 picks a free port)'
 	@echo 'make test          lint, then all tests'
 	@echo 'make lint          ruff and mypy'
-	@echo 'make conformance   the real AG-UI and CopilotKit clients against a fresh hocket; needs Node 20 or newer'
+	@echo 'make conformance   the real AG-UI, CopilotKit and A2A clients against a fresh hocket; needs Node 20 or newer'
+	@echo 'make tck           the A2A TCK against a fresh hocket: TCK=a checkout of it (TCK_PYTHON= its Python, REPORTS= a folder)'
 	@echo 'make bench         measure hocket beside the reference (JSON=FILE also writes the figures)'
 	@echo 'make soak          20,000 random runs cut everywhere, 500 questions with 1,000 answers at once each, 1,000 triggers'
 
@@ -31,8 +32,13 @@ lint: $(STAMP)
 conformance: $(STAMP)
 	@command -v node >/dev/null && command -v npm >/dev/null || { \
 		echo 'make conformance needs Node 20 or newer with npm: install the packages nodejs and npm.' >&2; exit 2; }
-	@sh conformance/install.sh
+	@PYTHON=$(PY) sh conformance/install.sh
 	@$(PY) -m pytest conformance
+
+tck: $(STAMP)
+	@test -n "$(TCK)" || { echo 'make tck needs TCK=a checkout of a2aproject/a2a-tck, branch 1.0-dev.' >&2; exit 2; }
+	@$(PY) -m conformance.a2a.tck --tck $(TCK) $(if $(TCK_PYTHON),--python $(TCK_PYTHON)) \
+		$(if $(REPORTS),--reports $(REPORTS))
 
 bench: $(STAMP)
 	@$(PY) -m tests.bench $(if $(JSON),--json $(JSON))

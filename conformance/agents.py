@@ -18,8 +18,11 @@ _gates: dict[str, asyncio.Event] = sys.modules.setdefault("conformance_gates", M
 
 
 def _asked(run: Any, name: str, default: Any = None) -> Any:
+    """Of what the caller has sent along: AG-UI's `forwardedProps`, or the metadata of an A2A request."""
     given = run.input.forwarded_props
-    return given.get(name, default) if isinstance(given, dict) else default
+    if not isinstance(given, dict):
+        return default
+    return {**given, **given.get("a2a", {}).get("metadata", {})}.get(name, default)
 
 
 def _text_of(run: Any) -> str:
@@ -209,11 +212,14 @@ async def reviewing(run: Any) -> Any:
 
 
 async def hurried(run: Any) -> Any:
-    """Asks for less than a second; `forwardedProps.on_expiry` says what becomes of it then. Says that it was told."""
+    """Asks for 0.3 seconds, or as many as `seconds` says; `on_expiry` is what becomes of it then. Says that it was
+    told."""
     if not run.answers:
         outcome = _asked(run, "on_expiry", "cancel")
         default = {"approved": False} if outcome == "answer" else None
-        yield run.interrupt("Quick?", name="ok", expires_in_s=0.3, on_expiry=outcome, default=default)
+        yield run.interrupt(
+            "Quick?", name="ok", expires_in_s=_asked(run, "seconds", 0.3), on_expiry=outcome, default=default
+        )
     yield f"I was told: {run.answers['ok'].status}"
 
 
@@ -256,6 +262,75 @@ async def private(run: Any) -> Any:
     yield "after it"
 
 
+async def halved(run: Any) -> Any:
+    """Says the whole numbers below `count`, one delta each, waits at `gate`, and says as many again; all of it once
+    the gate `first` is open, if there is one."""
+    count = _asked(run, "count", 100)
+    if _asked(run, "first"):
+        await _gate(_asked(run, "first"))
+    for number in range(count):
+        yield f"{number} "
+    yield {"type": "CUSTOM", "name": "at-the-gate", "value": _asked(run, "gate")}
+    await _gate(_asked(run, "gate"))
+    for number in range(count, 2 * count):
+        yield f"{number} "
+
+
+def _made(run: Any) -> Any:
+    """Artifacts of every kind of part, one of which grows."""
+    n = run.input.run_id
+    yield run.artifact({"text": "first"}, name="notes", description="What was noted", id=f"{n}-notes")
+    grown = [{"op": "add", "path": "/parts/-", "value": {"text": "second"}}]
+    yield {"type": "ACTIVITY_DELTA", "messageId": f"{n}-notes", "activityType": "artifact", "patch": grown}
+    yield run.artifact({"raw": "aGk=", "filename": "hi.txt", "mediaType": "text/plain"}, id=f"{n}-raw")
+    yield run.artifact({"url": "https://example.com/a.png", "mediaType": "image/png"}, id=f"{n}-url")
+    yield run.artifact({"data": {"key": "value", "count": 42}}, id=f"{n}-data")
+
+
+def _heard(run: Any) -> Any:
+    """What it was sent, as AG-UI's content, and what came with it."""
+    asked = [message for message in run.input.messages if message.role == "user"]
+    content = asked[-1].content
+    if not isinstance(content, str):
+        content = [json.loads(item.model_dump_json(exclude_none=True, by_alias=True)) for item in content]
+    yield json.dumps({"content": content, "forwarded": run.input.forwarded_props["a2a"]["metadata"]})
+
+
+_DEEDS: dict[str, Any] = {
+    "make": _made,
+    "hear": _heard,
+    "reply": lambda run: [{"type": "RUN_FINISHED", "result": {"a2aMessage": {"parts": [{"text": "Just this."}]}}}],
+    "reject": lambda run: [{"type": "RUN_ERROR", "code": "REJECTED", "message": "Not this one."}],
+    "fail": lambda run: [{"type": "RUN_ERROR", "code": "ODD", "message": "It went wrong."}],
+    "result": lambda run: ["Done.", {"type": "RUN_FINISHED", "result": {"sum": 3}}],
+    "sign-in": lambda run: [run.interrupt("Sign in first.", reason="auth_required")] if not run.answers else ["In."],
+}
+
+
+async def doing(run: Any) -> Any:
+    """Does what the request's metadata `do`, or else its text, names of `_DEEDS`."""
+    named = _asked(run, "do", _text_of(run))
+    for item in _DEEDS.get(named, _heard)(run):
+        yield item
+
+
+async def picky(run: Any) -> Any:
+    """Takes plain text alone, and has a skill for callers with a credential."""
+    yield _text_of(run)
+
+
+picky.hocket = {  # type: ignore[attr-defined]
+    "description": "Picky",
+    "version": "7.1",
+    "input_modes": ["text/plain"],
+    "output_modes": ["text/plain"],
+    "skills": [
+        {"id": "open", "name": "Open", "description": "For all.", "tags": ["a"], "examples": ["Say so"]},
+        {"id": "hidden", "name": "Hidden", "description": "For some.", "tags": ["b"], "extended": True},
+    ],
+}
+
+
 async def endless(run: Any) -> Any:
     """Never ends by itself, and waits for nothing that could come."""
     yield _text(f"{run.input.run_id}-first", "Here I am.")
@@ -267,5 +342,6 @@ async def endless(run: Any) -> Any:
 
 
 NAMES = ("plain", "everything", "held", "silent_at_first", "raising", "rubbish", "interrupting", "large", "counting",
-         "telling", "private", "endless", "release", "reviewing", "hurried", "twofold")  # fmt: skip
+         "telling", "private", "endless", "release", "reviewing", "hurried", "twofold", "halved", "doing",
+         "picky")  # fmt: skip
 """The agents by the names under which they are served."""

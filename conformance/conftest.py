@@ -1,12 +1,6 @@
 """Where the hocket under test is: at --base-url, or freshly started; and what speaks to it."""
 
 import contextlib
-import json
-import os
-import shutil
-import subprocess
-import sys
-import time
 import tomllib
 import uuid
 from collections.abc import Callable, Iterator
@@ -16,9 +10,10 @@ import httpx
 import pytest
 
 from conformance import agents
+from conformance.a2a.peer import BINDINGS, Peer
 from conformance.driver import Driver, open_driver
+from conformance.started import started
 
-START_SECONDS = 30.0
 WAIT_SECONDS = 20.0
 _REQUIREMENTS = Path(__file__).parent / "requirements"
 
@@ -37,7 +32,8 @@ def base_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     if given:
         yield given.rstrip("/")
         return
-    with _fresh(tmp_path_factory.mktemp("hocket"), HOCKET_AGUI_EXTERNAL_ENABLED="true") as url:
+    settings = {"HOCKET_AGUI_EXTERNAL_ENABLED": "true", "HOCKET_PUSH_LOOPBACK_ENABLED": "true"}
+    with _fresh(tmp_path_factory.mktemp("hocket"), **settings) as url:
         yield url
 
 
@@ -49,33 +45,10 @@ def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> "Callable[..., cont
     return lambda **settings: _fresh(tmp_path, **settings)
 
 
-@contextlib.contextmanager
-def _fresh(folder: Path, **settings: str) -> Iterator[str]:
+def _fresh(folder: Path, **settings: str) -> contextlib.AbstractContextManager[str]:
     """A hocket of its own, with the agents under test and these settings alone, on a free port."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HOCKET_", "CINATRA_"))}
-    beside = Path(sys.executable).parent / "hocket"
-    command = str(beside) if beside.exists() else shutil.which("hocket")
-    assert command, "there is no command `hocket`: install the project first, or name a --base-url"
-    ready, told = folder / "ready.json", folder / "output.txt"
-    ready.unlink(missing_ok=True)
     source = Path(agents.__file__).resolve()
-    served = [word for name in agents.NAMES for word in ("--agent", f"{name}={source}:{name}")]
-    wanted = [command, "dev", "--port", "0", "--data", str(folder / "data"), "--ready-file", str(ready), *served]
-    with told.open("wb") as output:
-        process = subprocess.Popen(wanted, stdout=output, stderr=subprocess.STDOUT, cwd=folder, env=kept | settings)
-    try:
-        end = time.monotonic() + START_SECONDS
-        while not ready.exists() or not ready.read_text().endswith("}"):
-            assert process.poll() is None and time.monotonic() < end, told.read_text()
-            time.sleep(0.05)
-        yield json.loads(ready.read_text())["url"]
-    finally:
-        process.terminate()
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    return started(folder, {name: f"{source}:{name}" for name in agents.NAMES}, **settings)
 
 
 @pytest.fixture(scope="session")
@@ -94,6 +67,18 @@ def copilotkit(base_url: str) -> Iterator[Driver]:
 def http(base_url: str) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=base_url, timeout=WAIT_SECONDS) as client:
         yield client
+
+
+@pytest.fixture(params=BINDINGS)
+def peer(request: pytest.FixtureRequest, http: httpx.Client) -> Peer:
+    """A peer of the agent `plain` in each of A2A's bindings; `to` makes it one of another agent's."""
+    return Peer(http, "plain", request.param)
+
+
+@pytest.fixture
+def rpc(http: httpx.Client) -> Peer:
+    """A peer over JSON-RPC alone, for what no binding changes."""
+    return Peer(http, "plain", "JSONRPC")
 
 
 @pytest.fixture

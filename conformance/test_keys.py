@@ -2,9 +2,6 @@
 
 import contextlib
 import re
-import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,48 +10,16 @@ import httpx
 import pytest
 
 from conformance import scenario as s
+from conformance.keyed import SECONDS, Keyed, served
 
 Fresh = Callable[..., contextlib.AbstractContextManager[str]]
-SECONDS = 20.0
 RESUME, GONE = "/api/a2a/resume", {"error": "Review task not found or already resolved"}
-
-
-class Keyed:
-    """A running hocket with keys; `of` is a client of whoever holds one."""
-
-    def __init__(self, url: str, data: Path) -> None:
-        self.url, self._data = url, data
-
-    def hocket(self, *words: str) -> str:
-        beside = Path(sys.executable).parent / "hocket"
-        command = str(beside) if beside.exists() else shutil.which("hocket") or "hocket"
-        made = subprocess.run(
-            [command, "keys", *words, "--data", str(self._data)], capture_output=True, text=True, timeout=SECONDS
-        )
-        assert made.returncode == 0, made.stderr
-        return made.stdout.strip()
-
-    def key(self, principal: str, *scopes: str, tenant: str = "acme") -> str:
-        wanted = [word for scope in scopes for word in ("--scope", scope)]
-        return self.hocket("create", "--tenant", tenant, "--principal", principal, "--kind", "user", *wanted)
-
-    def of(self, key: str | None) -> httpx.Client:
-        headers = {} if key is None else {"authorization": f"Bearer {key}"}
-        return httpx.Client(base_url=self.url, timeout=SECONDS, headers=headers)
 
 
 @pytest.fixture
 def keyed(fresh: Fresh, tmp_path: Path) -> Iterator[Keyed]:
     with fresh(HOCKET_AGUI_EXTERNAL_ENABLED="true") as url:
         yield Keyed(url, tmp_path / "data")
-
-
-def served(client: httpx.Client) -> httpx.Response:
-    """The answer to a first question, once a key that was just made or revoked is known everywhere."""
-    end = time.monotonic() + SECONDS
-    while (answer := client.get("/v1/agents")).status_code == 401 and time.monotonic() < end:
-        time.sleep(0.05)
-    return answer
 
 
 def ask(client: httpx.Client, name: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-CONTRACTED = re.compile(r"[A-Z]+-\d{3}")
+CONTRACTED = re.compile(r"[A-Z][A-Z0-9]*-\d{3}")
 """An id that another system's contract has given."""
 
 REQUIREMENTS = [

@@ -82,6 +82,8 @@ def _status_message(state: RunState) -> Wire | None:
         return question(state.id, state.thread_id, state.interrupts)
     if state.status is Status.FAILED and state.error is not None:
         return words(state.id, state.thread_id, "error", state.error["message"])
+    if state.status is Status.COMPLETED and (parts := reply_parts(state.result)) is not None:
+        return reply_status(state.id, state.thread_id, parts)
     return None
 
 
@@ -173,7 +175,7 @@ def _artifacts(state: RunState) -> Iterator[Wire]:
             )
     if "state" in state.begun:
         yield state_artifact(state.state)
-    if state.result is not None and reply(state) is None:
+    if state.result is not None and reply_parts(state.result) is None:
         yield result_artifact(state.result)
 
 
@@ -234,12 +236,25 @@ def result_artifact(result: Any) -> Wire:
 
 
 def reply(state: RunState) -> Wire | None:
-    """The message with which an agent answers in place of a task: `{"a2aMessage": {"parts": [...]}}` as its result."""
-    given = state.result.get("a2aMessage") if isinstance(state.result, dict) else None
-    if not isinstance(given, dict) or not a2a_parts.are_parts(given.get("parts")):
+    """The message with which an agent answers in place of a task: `{"a2aMessage": {"parts": [...]}}` as its result.
+    Whoever streams or polls the task has it as the message of its status."""
+    parts = reply_parts(state.result)
+    if parts is None:
         return None
     message_id = f"{state.id}-reply"
-    return {"messageId": message_id, "contextId": state.thread_id, "role": "ROLE_AGENT", "parts": given["parts"]}
+    return {"messageId": message_id, "contextId": state.thread_id, "role": "ROLE_AGENT", "parts": parts}
+
+
+def reply_parts(result: Any) -> list[Wire] | None:
+    """The parts of a result that is such a message."""
+    given = result.get("a2aMessage") if isinstance(result, dict) else None
+    parts = given.get("parts") if isinstance(given, dict) else None
+    return parts if isinstance(parts, list) and a2a_parts.are_parts(parts) else None
+
+
+def reply_status(run_id: str, thread_id: str, parts: list[Wire]) -> Wire:
+    """Such a message as that of the task's status."""
+    return _of_agent(run_id, thread_id, f"{run_id}-reply", parts)
 
 
 # ── push ──────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -18,7 +18,8 @@ from .a2a import (
     asks_for_auth,
     call_artifact,
     question,
-    reply,
+    reply_parts,
+    reply_status,
     result_artifact,
     result_part,
     results_of,
@@ -200,10 +201,11 @@ class Updates:
             return [self._status(f"TASK_STATE_{name}", event, question(self._run_id, self._thread_id, asked))]
         if outcome["type"] == "cancelled":
             return [self._status("TASK_STATE_CANCELED", event)]
-        done = self._status("TASK_STATE_COMPLETED", event)
         result = event.get("result")
-        ended = RunState(result=result)
-        if result is None or reply(ended) is not None:
+        parts = reply_parts(result)
+        said = None if parts is None else reply_status(self._run_id, self._thread_id, parts)
+        done = self._status("TASK_STATE_COMPLETED", event, said)
+        if result is None or parts is not None:
             return [done]
         return [self._artifact(result_artifact(result), last=True), done]
 

@@ -74,9 +74,10 @@ class Settings(BaseModel):
     )
     a2a_agent: str | None = Field(None, description="The agent at `/a2a`; where it is not set, the first by name.")
     a2a_capabilities: str = Field(
-        "streaming,push,extended_card",
-        pattern="^((streaming|push|extended_card)(,(streaming|push|extended_card))*)?$",
-        description="What A2A peers are offered, by comma.",
+        "streaming,push,extended_card,0.3",
+        pattern=r"^(none|(streaming|push|extended_card|0\.3)(,(streaming|push|extended_card|0\.3))*)$",
+        description="What A2A peers are offered, by comma, or `none`. `0.3` puts on the cards what clients of A2A 0.3 "
+        "read there; calls of 0.3 are served anyway.",
     )
     a2a_signing_key: Path | None = Field(None, description="Private key in PEM that signs agent cards.")
     keep_alive_s: float = Field(15.0, gt=0, description="Silence after which an SSE client is sent a comment.")

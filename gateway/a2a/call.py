@@ -81,6 +81,11 @@ class Context(ServerCallContextBuilder):
         )
 
 
+def echo(call: Call) -> dict[str, str]:
+    """The header that says which extensions the call has activated (A2A 1.0.1, 4.6)."""
+    return {HTTP_EXTENSION_HEADER.lower(): ", ".join(sorted(call.extensions))} if call.extensions else {}
+
+
 def attach(call: Call) -> None:
     call.request.scope[_SCOPE] = call
 

@@ -26,7 +26,7 @@ from runtime.settings import Settings
 
 from ..auth import Auth
 from ..resource import segment
-from .call import CURSOR, IDEMPOTENCY
+from .call import CURSOR, IDEMPOTENCY, version_of
 
 BASE = "/a2a"
 KEYS_PATH = "/.well-known/jwks.json"
@@ -76,6 +76,7 @@ class Cards:
         offered = {name.strip() for name in settings.a2a_capabilities.split(",")}
         self.streams, self.pushes = "streaming" in offered, "push" in offered
         self.extends = "extended_card" in offered
+        self._legacy = "0.3" in offered
         path = settings.a2a_signing_key
         try:
             self.signer = Signer(path.read_bytes()) if path is not None else None
@@ -99,6 +100,8 @@ class Cards:
         base, name = self.base(request), str(options["name"])
         url = base + BASE + ("" if default else f"/{segment(name)}")
         skills = [_skill(one) for one in options.get("skills", ()) if extended or not one.get("extended")]
+        # declared, the SDK writes the fields of a card of 0.3 beside those of 1.0, which 1.0's schema does not know
+        legacy = [{"url": url, "protocolBinding": "JSONRPC", "protocolVersion": "0.3"}] if self._old(request) else []
         told: dict[str, Any] = {
             "name": name,
             "description": options.get("description") or f"The agent {name}.",
@@ -106,7 +109,7 @@ class Cards:
             "supportedInterfaces": [
                 {"url": url, "protocolBinding": "JSONRPC", "protocolVersion": "1.0"},
                 {"url": url, "protocolBinding": "HTTP+JSON", "protocolVersion": "1.0"},
-                {"url": url, "protocolBinding": "JSONRPC", "protocolVersion": "0.3"},
+                *legacy,
             ],
             "capabilities": {
                 "streaming": self.streams,
@@ -123,10 +126,15 @@ class Cards:
         card = ParseDict(told, AgentCard())
         return self.signer.sign(card, base) if self.signer is not None else card
 
+    def _old(self, request: Request) -> bool:
+        """Whether a peer is to be told what those of 0.3 read; without a version it is one (A2A 1.0.1, 3.6.2)."""
+        return self._legacy and not version_of(request).startswith("1.")
+
     def served(self, options: dict[str, Any], request: Request, default: bool) -> tuple[str, str, bytes]:
         """(ETag, Last-Modified, body): the same bytes as long as the card says the same, which also keeps a signature
         that is random from changing it. Last-Modified is when this process first said it."""
-        asked = orjson.dumps([options, self.base(request), default, self._auth.keyed], option=orjson.OPT_SORT_KEYS)
+        about = [options, self.base(request), default, self._auth.keyed, self._old(request)]
+        asked = orjson.dumps(about, option=orjson.OPT_SORT_KEYS)
         held = self._served.get(asked)
         if held is None:
             body = orjson.dumps(agent_card_to_dict(self.card(options, request, default=default)))

@@ -1,12 +1,13 @@
 """Paths of the face: what one names, and the SDK's routes under the path that they know."""
 
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 from urllib.parse import unquote
 
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .call import Call
+from .call import Call, echo
 
 _ROOTS = ("message:send", "message:stream", "tasks", "extendedAgentCard", "v1")
 
@@ -50,13 +51,24 @@ class At:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def answered(message: Message) -> None:
-            if self._call.refused is None:
-                await send(message)
+            if self._call.refused is not None:
+                return
+            if message["type"] == "http.response.start":
+                more = [(name.encode(), value.encode()) for name, value in echo(self._call).items()]
+                message = {**message, "headers": [*self._as_sent(message.get("headers", ())), *more]}
+            await send(message)
 
         inner = {**scope, "path": unquote(self._path), "raw_path": self._path.encode(), "root_path": ""}
         await self._app(inner, replayed(self._body, receive), answered)
         if self._call.refused is not None:
             raise self._call.refused
+
+    def _as_sent(self, headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+        """1.0.1 prefers application/a2a+json and 1.0.0 knew application/json alone: who sends that is answered so."""
+        plain = self._call.request.headers.get("content-type", "").startswith("application/json")
+        for name, value in headers:
+            mirrored = plain and name == b"content-type" and value.startswith(b"application/a2a+json")
+            yield name, b"application/json" if mirrored else value
 
 
 def replayed(body: bytes, receive: Receive) -> Receive:

@@ -54,12 +54,12 @@ def refusal(call: Call, error: Exception) -> A2AError:
         return InternalError(error.message)
     if isinstance(error, errors.HocketError):
         kind = next((theirs for ours, theirs in _KINDS if isinstance(error, ours)), InternalError)
-        return kind(error.message, _more(error))
+        return kind(error.message, about(error))
     logger.error("A call of A2A failed", exc_info=error)
     return InternalError("The gateway failed; its log says why.")
 
 
-def _more(error: errors.HocketError) -> dict[str, Any]:
+def about(error: errors.HocketError) -> dict[str, Any]:
     """Metadata of the ErrorInfo, texts all, and the fields that are wrong."""
     told: dict[str, Any] = {"code": error.code}
     if isinstance(error, errors.ThreadBusy):

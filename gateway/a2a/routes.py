@@ -29,7 +29,7 @@ from ..body import check_declared, loads, read_body
 from ..errors import MalformedJson
 from ..resource import Handlers, Resource
 from ..stream import Streams
-from .call import Call, Context, attach, extensions_of, version_of
+from .call import Call, Context, attach, echo, extensions_of, version_of
 from .cards import BASE, CARD_PATH, KEYS_PATH, Cards
 from .checks import check_envelope, check_params, check_version, parsed, parsed_query, request_id
 from .handler import Handler
@@ -39,6 +39,7 @@ from .streams import BARE, TaskStreams, in_rpc
 
 _KEY = re.compile(r"[\x21-\x7e]{1,128}")
 _STREAMED = re.compile(r"/tasks/(?P<id>[^/]+):subscribe")
+_TASK = re.compile(r"/tasks/[^/]+")
 _CONFIGS = re.compile(r"/tasks/[^/]+/pushNotificationConfigs")
 _REST_STREAMS = {"/message:stream": "SendStreamingMessage"}
 _STREAMS: dict[str, Callable[..., Awaitable[ASGIApp]]] = {
@@ -62,7 +63,7 @@ class A2a:
 
     def routes(self) -> list[BaseRoute]:
         cards: Handlers = {"GET": self.get_card}
-        served = [Resource(path, cards) for path in (CARD_PATH, BASE + CARD_PATH, f"{BASE}/{{agent}}{CARD_PATH}")]
+        served = [Resource(path, cards) for path in (CARD_PATH, f"{BASE}/{{agent}}{CARD_PATH}")]
         if self._cards.signer is not None:
             served.append(Resource(KEYS_PATH, {"GET": self.get_keys}))
         return [*served, Under(BASE, self)]
@@ -74,7 +75,7 @@ class A2a:
         named = request.path_params.get("agent")
         options = await self._engine.agent(named or await self._default())
         etag, modified, body = self._cards.served(options, request, default=named is None)
-        headers = {"etag": etag, "last-modified": modified, "cache-control": _MAX_AGE, "vary": "Host"}
+        headers = {"etag": etag, "last-modified": modified, "cache-control": _MAX_AGE, "vary": "Host, A2A-Version"}
         if _known(request, etag, modified):
             return Response(status_code=304, headers=headers)
         return Response(body, 200, headers, "application/json")
@@ -132,7 +133,9 @@ class A2a:
                 return await stream(self._streams.framed(in_rpc(request_id(given))), params, context)
         except A2AError as error:
             return rpc_error(request_id(given), error)
-        return await self._rpc.handle_requests(Request(request.scope, replayed(body, request.receive)))
+        answer = await self._rpc.handle_requests(Request(request.scope, replayed(body, request.receive)))
+        answer.headers.update(echo(call))
+        return answer
 
     async def _tell_rest(self, call: Call, place: Place) -> ASGIApp:
         request, operation = call.request, place.operation
@@ -157,8 +160,8 @@ class A2a:
         """What is sent to an operation of 1.0. Raises A2AError."""
         if operation == "/tasks":
             return parsed_query(types.ListTasksRequest(), request.query_params)
-        if request.method == "GET" and operation.startswith("/tasks/"):
-            return None
+        if request.method == "GET" and _TASK.fullmatch(operation):
+            return parsed_query(types.GetTaskRequest(), request.query_params)
         if request.method == "POST" and operation in ("/message:send", "/message:stream"):
             return parsed(types.SendMessageRequest(), _json(body))
         if request.method == "POST" and _CONFIGS.fullmatch(operation):

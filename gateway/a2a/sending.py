@@ -12,8 +12,8 @@ from a2a.utils.task import validate_history_length
 from google.protobuf.json_format import MessageToDict
 
 from protocol import a2a_parts
-from protocol.answers import repeated
-from protocol.errors import HocketError, Invalid, RunNotFound
+from protocol.answers import repeated, resolved
+from protocol.errors import AlreadyResolved, HocketError, Invalid, RunNotFound
 from protocol.state import Gate, RunState, Status
 from runtime.asks import Resume, Start, resume_digest
 from runtime.engine import Engine
@@ -21,6 +21,7 @@ from runtime.push_configs import PushConfig
 
 from .call import Call
 from .pushes import config_of
+from .refusals import about
 
 METADATA_BYTES_MAX = 16 << 10
 _MESSAGES = uuid.UUID("5a0b7f0e-60a5-58f4-9c75-0a5b5f2a7c11")
@@ -81,9 +82,11 @@ async def _answer(
     if asked.message.context_id and asked.message.context_id != state.thread_id:
         raise InvalidParamsError("message.contextId: it is not the context of the task; leave it out, or send its own.")
     if state.terminal:
-        raise UnsupportedOperationError(f"The task is {state.status.value} and takes no more messages: send a new one.")
+        told = f"The task is {state.status.value} and takes no more messages: send a new one."
+        raise UnsupportedOperationError(told, _decided(state))
     if state.status is not Status.WAITING:
-        raise UnsupportedOperationError("The task is at work and has asked nothing: wait until it is input-required.")
+        told = "The task is at work and has asked nothing: wait until it is input-required."
+        raise UnsupportedOperationError(told, _decided(state))
     want = Resume(a2a_parts.answers(state.open_gates, parts), call.key, messages=[said])
     config = _push_config(call, asked, state.id)
     if config is not None:  # before the leg begins, as above
@@ -95,6 +98,12 @@ async def _answer(
             await engine.push.remove(state.id, config.id, call.by)
         raise
     return Sent(state.id, done.seq)
+
+
+def _decided(state: RunState) -> dict[str, Any]:
+    """Who has answered what the task asked last, for whoever comes after."""
+    answered = [gate for gate in state.gates if gate.answered_seq is not None]
+    return about(AlreadyResolved(answered[-1].interrupt_id, resolved(answered[-1]))) if answered else {}
 
 
 def _repeated(state: RunState, call: Call, parts: list[dict[str, Any]]) -> int | None:

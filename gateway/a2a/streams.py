@@ -23,7 +23,7 @@ from runtime.engine import Engine
 from ..auth import holding
 from ..cursor import cursor_of
 from ..stream import EventStream, Render, Streams
-from .call import Call, call_of
+from .call import Call, call_of, echo
 from .cards import Cards
 from .handler import check_goes_on
 from .refusals import refusing
@@ -88,7 +88,7 @@ class TaskStreams:
         follow = await self._engine.follow(state.id, call.by, after)
         render = self._renderer(updates, call.numbered)
         holds = holding(call.request, call.by)
-        more = [(b"a2a-extensions", ", ".join(sorted(call.extensions)).encode())] if call.extensions else []
+        more = [(name.encode(), value.encode()) for name, value in echo(call).items()]
         return EventStream(self._streams, follow, render, opening, leg_only, holds=holds, more_headers=more)
 
     def _renderer(self, updates: Updates, numbered: bool) -> Render:

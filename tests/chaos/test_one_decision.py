@@ -74,7 +74,15 @@ async def through_cinatra(crowd: Crowd, run: dict[str, Any], at: int) -> Told:
     return "cinatra", status, orjson.loads(text)
 
 
-VOICES = (through_agui, through_rest, through_the_command, through_cinatra)
+async def through_a2a(crowd: Crowd, run: dict[str, Any], at: int) -> Told:
+    said = {"messageId": f"m{at}", "role": "ROLE_USER", "taskId": run["id"], "parts": [{"data": at}]}
+    body = {"jsonrpc": "2.0", "id": at, "method": "SendMessage", "params": {"message": said}}
+    status, text = await crowd.post("/a2a/asking", body, "a2a-version: 1.0\r\n")
+    told = orjson.loads(text)
+    return "a2a", 409 if status == 200 and "error" in told else status, told
+
+
+VOICES = (through_agui, through_rest, through_the_command, through_cinatra, through_a2a)
 
 
 async def race(gates: int, answers: int, nats: EmbeddedServer, log: Log) -> None:
@@ -84,7 +92,8 @@ async def race(gates: int, answers: int, nats: EmbeddedServer, log: Log) -> None
         crowds = [Crowd(url) for url in urls]
         for number in range(gates):
             run = await asked(urls[number % 2], f"r{number}", 3600)
-            turns = [(at, VOICES[at % 4], crowds[at // 4 % 2]) for at in range(answers)]
+            voices = len(VOICES)
+            turns = [(at, VOICES[at % voices], crowds[at // voices % 2]) for at in range(answers)]
             random.Random(number).shuffle(turns)
             async with asyncio.timeout(_SECONDS):
                 told = await asyncio.gather(*(voice(crowd, run, at) for at, voice, crowd in turns))
@@ -101,11 +110,18 @@ def check_told(told: list[Told]) -> None:
             continue
         if face == "cinatra":
             assert (status, body) == (404, REFUSED)
+        elif face == "a2a":
+            check_told_in_a2a(body["error"], winner)
         else:
             code = body["error"] if face == "agui" else body["code"]
             assert (status, code) == (409, "already_resolved"), body
             assert body["resolved"]["face"] == winner
             assert body["resolved"]["by"]["id"] and body["resolved"]["at"]
+
+
+def check_told_in_a2a(error: dict[str, Any], winner: str) -> None:
+    told = error["data"][0]["metadata"]
+    assert (error["code"], told["code"], told["face"]) == (-32004, "already_resolved", winner) and told["by"], error
 
 
 async def check_recorded(log: Log, url: str, run_id: str, at: int) -> None:

@@ -44,12 +44,16 @@ async def test_a_card_says_what_the_agent_declares_and_where_it_is_reached(
 ) -> None:
     async with open_house(nats, settings, echo=echo, skilled=skilled) as house:
         card = (await house.client.get(f"/a2a/skilled{PATH}")).json()
+        modern = (await house.client.get(f"/a2a/skilled{PATH}", headers=VERSION)).json()
         plain, root = [(await house.client.get(path)).json() for path in (f"/a2a/echo{PATH}", PATH)]
         extended = (await call(house, "skilled", "GetExtendedAgentCard"))["result"]
         unknown = await house.client.get(f"/a2a/nobody{PATH}")
         named = [(one["protocolBinding"], one["protocolVersion"], one["url"]) for one in card["supportedInterfaces"]]
         url = f"{house.url}/a2a/skilled"
     assert named == [("JSONRPC", "1.0", url), ("HTTP+JSON", "1.0", url), ("JSONRPC", "0.3", url)]
+    assert (
+        card["protocolVersion"] == "0.3" and "protocolVersion" not in modern and len(modern["supportedInterfaces"]) == 2
+    )
     assert (card["name"], card["description"], card["version"]) == ("skilled", "Does things.", "7")
     assert (card["defaultInputModes"], card["defaultOutputModes"]) == (["text/plain"], ["text/html"])
     assert [one["id"] for one in card["skills"]] == ["a"] and [one["id"] for one in extended["skills"]] == ["a", "b"]
@@ -121,7 +125,7 @@ def test_a_signing_key_that_is_none_is_refused_before_anything_is_served(tmp_pat
 
 
 async def test_an_extended_card_that_is_switched_off_is_not_supported(nats: EmbeddedServer, settings: Settings) -> None:
-    settings = settings.model_copy(update={"a2a_capabilities": ""})
+    settings = settings.model_copy(update={"a2a_capabilities": "none"})
     async with open_house(nats, settings, echo=echo) as house:
         refused = (await call(house, "echo", "GetExtendedAgentCard"))["error"]
         capabilities = (await house.client.get(PATH)).json()["capabilities"]
