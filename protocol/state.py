@@ -117,9 +117,10 @@ def step_id(name: str, owner: str | None) -> str:
 class RunState:
     """Everything a face may show of one run. Times are milliseconds since the epoch, UTC.
 
-    `gates` are all questions asked so far, `audit` tells in plain values who asked for what and who decided, in
-    order. `said` names the messages of this attempt, `leg_state` is the agent's state as it began, and `owners` tells
-    by bucket and id which subagent a client holds a message, call, activity or reasoning to be of.
+    `timeout_s` bounds its working time, in which it does not wait. `gates` are all questions asked so far, `audit`
+    tells in plain values who asked for what and who decided, in order. `said` names the messages of this attempt,
+    `leg_state` is the agent's state as it began, and `owners` tells by bucket and id which subagent a client holds a
+    message, call, activity or reasoning to be of.
     """
 
     seq: int = 0
@@ -137,6 +138,7 @@ class RunState:
     ended_at_ms: int | None = None
     input: dict[str, Any] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
+    timeout_s: int | None = None
     messages: Transcript = field(default_factory=Transcript)
     steps: list[Step] = field(default_factory=list)
     state: Any = None

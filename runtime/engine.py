@@ -72,7 +72,8 @@ class Engine:
         previous = await self._previous(by, thread_id, head, run_id, want.on_busy or agent["on_busy"], face)
         entry = ask(
             ASK_START, by, face, _now_ms(), agent=want.agent, runId=run_id, threadId=thread_id, previous=previous,
-            digest=digest, metadata=want.metadata, input=await self._own_input(want.input, by.tenant, previous),
+            digest=digest, metadata=want.metadata, timeoutSeconds=want.timeout_s,
+            input=await self._own_input(want.input, by.tenant, previous),
         )  # fmt: skip
         body = encode(1, entry)
         if len(body) > self._log.body_bytes_max:
@@ -218,6 +219,11 @@ class Engine:
         # whoever was streamed an end must find it in the next list, as whoever polled one does
         await self._index.caught_up(max(self._appended_rev, self.tails.cache.ended_rev))
         return self._index.find(by.tenant, query)
+
+    async def count(self, query: Query, by: Principal) -> int:
+        """How many runs of the caller's tenant match, wherever its page begins and however long that is."""
+        _check_scope(by, "runs:read", everywhere=True)
+        return self._index.count(by.tenant, query)
 
     async def agents(self) -> dict[str, dict[str, Any]]:
         """What workers have announced: options by agent name."""

@@ -9,7 +9,9 @@ import logging
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
+
+import orjson
 
 from protocol.checkpoint import FORM, dump, load
 from protocol.entries import ASK_START, Entry, decode
@@ -26,6 +28,7 @@ from .reader import Reader
 logger = logging.getLogger("hocket.index")
 
 _ROOM = 2_000
+_PARAMETERS_BYTES_MAX = 4096
 _GATHER_SECONDS = 0.05
 """A run's changes of status within this time are one write; who waits for them does not wait for this."""
 _SCHEMA = """
@@ -40,9 +43,11 @@ create index if not exists by_thread on runs (tenant, thread_id, created_at_ms d
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which runs: every field that is not None must match. `before` is the (created_at_ms, id) of a row."""
+    """Which runs: every field that is not None must match, and one of `agents` and of `statuses` where there are any.
+    `before` is the (created_at_ms, id) of a row."""
 
     agent: str | None = None
+    agents: tuple[str, ...] = ()
     statuses: tuple[str, ...] = ()
     thread_id: str | None = None
     created_after_ms: int | None = None
@@ -101,28 +106,28 @@ class Index:
 
     def find(self, tenant: str, query: Query) -> list[RunState]:
         """Its newest runs first, at most `query.limit`, as of their last change of status, without messages."""
-        clauses, values = ["tenant = ?"], [tenant]
-        for column, wanted in (("agent = ?", query.agent), ("thread_id = ?", query.thread_id),
-                               ("created_at_ms > ?", query.created_after_ms),
-                               ("created_at_ms < ?", query.created_before_ms)):  # fmt: skip
-            if wanted is not None:
-                clauses.append(column)
-                values.append(wanted)  # type: ignore[arg-type]
-        if query.statuses:
-            clauses.append(f"status in ({','.join('?' * len(query.statuses))})")
-            values += query.statuses
+        clauses, values = _wanted(tenant, query)
         if query.before is not None:
             clauses.append("(created_at_ms, id) < (?, ?)")
-            values += query.before  # type: ignore[arg-type]
+            values += query.before
+        rows = self._rows(
+            f"select state from runs where {' and '.join(clauses)} order by created_at_ms desc, id desc limit ?",
+            [*values, query.limit],
+        )
+        return [state for row in rows if (state := load(row[0])) is not None]
+
+    def count(self, tenant: str, query: Query) -> int:
+        """How many of its runs match, whatever `query.before` and `query.limit` are."""
+        clauses, values = _wanted(tenant, query)
+        ((found,),) = self._rows(f"select count(*) from runs where {' and '.join(clauses)}", values)
+        return int(found)
+
+    def _rows(self, query: str, values: list[object]) -> list[tuple[Any, ...]]:
         try:
-            rows = self._db.execute(
-                f"select state from runs where {' and '.join(clauses)} order by created_at_ms desc, id desc limit ?",
-                (*values, query.limit),
-            ).fetchall()
+            return self._db.execute(query, values).fetchall()
         except sqlite3.DatabaseError as bad:
             self._rebuild(bad)
             raise Unavailable("The list of runs was damaged and is being built anew.") from bad
-        return [state for row in rows if (state := load(row[0])) is not None]
 
     def _flushed_rev(self) -> int:
         """After which row a new reader goes on."""
@@ -188,6 +193,22 @@ class Index:
         changed[tenant, run_id] = state, delivery.rev
 
 
+def _wanted(tenant: str, query: Query) -> tuple[list[str], list[object]]:
+    """The conditions of a query and their values."""
+    clauses, values = ["tenant = ?"], list[object]([tenant])
+    for column, wanted in (("agent = ?", query.agent), ("thread_id = ?", query.thread_id),
+                           ("created_at_ms > ?", query.created_after_ms),
+                           ("created_at_ms < ?", query.created_before_ms)):  # fmt: skip
+        if wanted is not None:
+            clauses.append(column)
+            values.append(wanted)
+    for column, several in (("status", query.statuses), ("agent", query.agents)):
+        if several:
+            clauses.append(f"{column} in ({','.join('?' * len(several))})")
+            values += several
+    return clauses, values
+
+
 def _row(key: tuple[str, str], held: tuple[RunState, int]) -> tuple[object, ...]:
     state, rev = held
     status = state.status.value
@@ -195,12 +216,21 @@ def _row(key: tuple[str, str], held: tuple[RunState, int]) -> tuple[object, ...]
 
 
 def _slim(event: dict[str, object]) -> dict[str, object]:
-    """An ask without what was sent with it: a list shows no messages, no state and no answers."""
-    slim = {**event, "input": {}} if event["type"] == ASK_START else event
+    """An ask without what was sent with it: a list shows no messages, no state and no answers, and of the input only
+    parameters that are short."""
+    slim = {**event, "input": _shown_input(event["input"])} if event["type"] == ASK_START else event
     if "answers" in slim:
         answers = cast(list[dict[str, object]], slim["answers"])
         slim = slim | {"answers": [one | {"payload": None, "text": None} for one in answers], "messages": []}
     return slim
+
+
+def _shown_input(given: Any) -> dict[str, object]:
+    """Null stands for parameters that are longer than a list shows."""
+    parameters = given.get("forwardedProps")
+    if not parameters:
+        return {}
+    return {"forwardedProps": parameters if len(orjson.dumps(parameters)) <= _PARAMETERS_BYTES_MAX else None}
 
 
 def _open(path: Path | None, created: str, last_rev: int) -> sqlite3.Connection:

@@ -141,12 +141,31 @@ class Run:
         ]
 
 
-class Options(BaseModel):
-    """What an agent may declare about itself, as a dict in its attribute `hocket`."""
+class Screen(BaseModel):
+    """A question that an agent may ask: its id, who draws it, and the JSON Schema of its answer."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    id: str
+    renderer: str = ""
+    response_schema: dict[str, Any] = {}
+
+
+class Options(BaseModel):
+    """What an agent may declare about itself, as a dict in its attribute `hocket`.
+
+    `input_schema` is the JSON Schema 2020-12 of the parameters that a run of it may be started with; `source` lets
+    clients read its source text.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    title: str = ""
     description: str = ""
+    version: str = ""
+    input_schema: dict[str, Any] | None = None
+    screens: tuple[Screen, ...] = ()
+    source: bool = False
     retry: Literal["always", "never"] = "always"
     attempts: int | None = Field(None, ge=1, le=100)
     on_busy: Literal["reject", "cancel_previous"] = "reject"
