@@ -26,6 +26,7 @@ from .cors import Cors
 from .dialects.cinatra import Cinatra
 from .documents import document_routes
 from .errors import HANDLERS
+from .mcp.face import Mcp
 from .page.routes import page_routes
 from .rest import Rest
 from .rest_table import OPERATIONS, PROBES
@@ -65,10 +66,12 @@ async def open_gateway(settings: Settings, nats_url: str) -> AsyncIterator[Gatew
         for timer in (streams.run(), _audits(engine)):
             closing.callback(asyncio.create_task(timer).cancel)
         closing.callback(streams.drain)
-        yield Gateway(build_app(engine, streams, settings, auth), engine, streams, auth)
+        mcp = Mcp(engine, streams, settings)
+        await closing.enter_async_context(mcp.run())
+        yield Gateway(build_app(engine, streams, settings, auth, mcp), engine, streams, auth)
 
 
-def build_app(engine: Engine, streams: Streams, settings: Settings, auth: Auth) -> ASGIApp:
+def build_app(engine: Engine, streams: Streams, settings: Settings, auth: Auth, mcp: Mcp) -> ASGIApp:
     """Every face under its paths."""
     runs = AgUiStreams(engine, streams)
     agui = AgUi(runs, settings.body_bytes_max)
@@ -85,7 +88,7 @@ def build_app(engine: Engine, streams: Streams, settings: Settings, auth: Auth) 
 
     documents = document_routes(version("hocket"), [*OPERATIONS, *PROBES])
     probes = [Route("/healthz", healthz), Route("/readyz", readyz)]
-    faces = [*agui.routes(), *copilotkit.routes(), *rest.routes(), *cinatra.routes()]
+    faces = [*agui.routes(), *copilotkit.routes(), *rest.routes(), *cinatra.routes(), *mcp.routes()]
     routes = [*faces, *documents, *page_routes(settings.page_renderers, cinatra.get_run, cinatra.post_answer), *probes]
     inner = Starlette(routes=routes, exception_handlers=HANDLERS)
     inner.state.auth = auth

@@ -34,6 +34,16 @@ class Elsewhere(Forbidden):
         self.scope = ""
 
 
+class ForeignOrigin(Forbidden):
+    """A page of an origin that is not named, whatever its credential."""
+
+    code = "foreign_origin"
+
+    def __init__(self, message: str) -> None:
+        HocketError.__init__(self, message)
+        self.scope = ""
+
+
 class Auth:
     """Who a request is from. `origins` are those whose pages may ask in development as well."""
 
@@ -98,9 +108,13 @@ class Auth:
         host = connection.headers.get("host", "")
         if not is_loopback(_hostname(f"//{host}")):
             raise Elsewhere("Host", host)
+        if not self.knows_origin(connection):
+            raise Elsewhere("Origin", connection.headers["origin"])
+
+    def knows_origin(self, connection: HTTPConnection) -> bool:
+        """Whether a page that asks, if one does, is of loopback or of an origin that is named."""
         origin = connection.headers.get("origin")
-        if origin is not None and origin not in self._origins and not is_loopback(_hostname(origin)):
-            raise Elsewhere("Origin", origin)
+        return origin is None or origin in self._origins or is_loopback(_hostname(origin))
 
 
 def principal(connection: HTTPConnection) -> Caller:
@@ -122,6 +136,14 @@ def tenant_wide(connection: HTTPConnection) -> Caller:
     if by.run is not None:
         raise Forbidden("runs:read for more than one run")
     return by
+
+
+def check_origin(connection: HTTPConnection) -> None:
+    """For a protocol that wants the Origin judged whatever the credential (MCP, Streamable HTTP). Raises Forbidden."""
+    auth: Auth = connection.app.state.auth
+    if not auth.knows_origin(connection):
+        origin = connection.headers["origin"]
+        raise ForeignOrigin(f"Pages of {origin[:80]!r} may not ask here: HOCKET_CORS_ORIGINS names those that may.")
 
 
 def holding(connection: HTTPConnection, by: Caller) -> Callable[[], bool]:

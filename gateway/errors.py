@@ -85,6 +85,7 @@ _FORMS: tuple[tuple[str, Callable[..., Response]], ...] = (
     ("/api/", worded),
     ("/cinatra/", worded),
     ("/agents/status/", worded),
+    ("/veryfront/", worded),
 )
 
 

@@ -1,8 +1,6 @@
 """The REST face `/v1`: start, poll, page through, stream and cancel runs. What each operation takes and answers with
 is in `rest_table.py`; every refusal is an RFC 9457 problem."""
 
-import base64
-import binascii
 import re
 import uuid
 from datetime import datetime
@@ -16,7 +14,7 @@ from starlette.types import ASGIApp
 from protocol import sse
 from protocol.answers import Answer
 from protocol.entries import Caller, Principal, public
-from protocol.errors import Invalid, InvalidId, NotFound
+from protocol.errors import Invalid, NotFound
 from protocol.state import RunState, Status
 from protocol.subjects import check_id
 from runtime.asks import Resume, Start
@@ -26,7 +24,8 @@ from runtime.index import Query
 
 from .auth import holding, issue, principal, tenant_wide
 from .body import check_declared, loads, parse, read_body, read_json
-from .cursor import SEQ_MAX, cursor_of
+from .cursor import cursor_of, place_after, place_of
+from .idempotency import idempotency_key
 from .long_poll import hold
 from .query import read_query
 from .resource import Resource, segment
@@ -49,7 +48,6 @@ FACE, PAGE = "rest", "page"
 _METADATA_BYTES_MAX = 16 << 10
 _PAGE_BYTES_MAX = 4 << 20
 _NO_HURRY = b"retry: 30000\n\n"
-_KEY = re.compile(r"[!-~]{1,128}")
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,9})\b", re.IGNORECASE | re.ASCII)
 _MESSAGES = uuid.UUID("b7a9f6cc-64a6-5a38-9d4e-5f7d1d1c3a52")
 
@@ -70,7 +68,7 @@ class Rest:
     async def create_run(self, request: Request) -> Response:
         by = principal(request)
         read_query(NoQuery, request)
-        key, wait = _idempotency_key(request), _preferred_wait(request)
+        key, wait = idempotency_key(request), _preferred_wait(request)
         form = parse(RunForm, await read_json(request, self._body_bytes_max))
         begun = await self._engine.start(_start(form, key, by), by, FACE)
         if wait:
@@ -94,12 +92,12 @@ class Rest:
             thread_id=asked.thread_id,
             created_after_ms=_ms(asked.created_after),
             created_before_ms=_ms(asked.created_before, up=True),
-            before=_place(asked.cursor) if asked.cursor is not None else None,
+            before=place_of(asked.cursor) if asked.cursor is not None else None,
             limit=asked.limit + 1,
         )
         found = await self._engine.list(query, by)
         page = found[: asked.limit]
-        cursor = _cursor(page[-1]) if len(found) > len(page) else None
+        cursor = place_after(page[-1]) if len(found) > len(page) else None
         return _answer({"runs": [run_object(state) for state in page], "next_cursor": cursor})
 
     async def get_run(self, request: Request) -> Response:
@@ -160,7 +158,7 @@ class Rest:
     async def resume_run(self, request: Request) -> Response:
         by, run_id = principal(request), _id(request, "run_id")
         read_query(NoQuery, request)
-        key = _idempotency_key(request)
+        key = idempotency_key(request)
         form = parse(ResumeForm, await read_json(request, self._body_bytes_max))
         answers = [Answer(one.interrupt_id, one.status, one.payload) for one in form.answers]
         done = await self._engine.resume(run_id, Resume(answers, key), by, _face(by))
@@ -277,13 +275,6 @@ def _id(request: Request, name: str) -> str:
     return check_id(request.path_params[name], f"The {name.replace('_', ' ')}")
 
 
-def _idempotency_key(request: Request) -> str | None:
-    key = request.headers.get("idempotency-key")
-    if key is not None and not _KEY.fullmatch(key):
-        raise Invalid("Idempotency-Key must be 1 to 128 visible ASCII characters.")
-    return key
-
-
 def _preferred_wait(request: Request) -> int | None:
     """Seconds of `Prefer: wait=N`, at most what is offered. What cannot be understood is passed over (RFC 7240)."""
     found = _WAIT.search(",".join(request.headers.getlist("prefer")))
@@ -301,19 +292,3 @@ def _ms(at: datetime | None, up: bool = False) -> int | None:
         return None
     whole, rest = divmod(at.timestamp() * 1000, 1)
     return int(whole) + (1 if up and rest else 0)
-
-
-def _cursor(last: RunState) -> str:
-    """The place after a row of the list."""
-    return base64.urlsafe_b64encode(orjson.dumps([last.created_at_ms, last.id])).rstrip(b"=").decode()
-
-
-def _place(cursor: str) -> tuple[int, str]:
-    try:
-        padded = cursor.encode() + b"=" * (-len(cursor) % 4)
-        at_ms, run_id = orjson.loads(base64.b64decode(padded, b"-_", validate=True))
-        if type(at_ms) is int and 0 <= at_ms <= SEQ_MAX:
-            return at_ms, check_id(run_id, "The run id")
-    except (binascii.Error, UnicodeEncodeError, orjson.JSONDecodeError, TypeError, ValueError, InvalidId):
-        pass
-    raise Invalid("cursor: this is no next_cursor of a list of runs.")
