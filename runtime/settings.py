@@ -54,6 +54,7 @@ class Settings(BaseModel):
         description="`true`, and nothing else, switches `POST /api/a2a/resume` on. Where it is not set, "
         "`CINATRA_AGUI_EXTERNAL_ENABLED` counts.",
     )
+    mcp_agent_tools: bool = Field(True, description="Whether each agent is an MCP tool of its own, `run_<agent>`.")
     keep_alive_s: float = Field(15.0, gt=0, description="Silence after which an SSE client is sent a comment.")
     stall_s: float = Field(30.0, gt=0, description="How long an SSE client may take nothing before it is let go.")
     cache_bytes_max: int = Field(64 << 20, ge=1 << 20, description="Memory for recently streamed parts of the log.")

@@ -35,6 +35,7 @@ class Calls:
         self._tools = {tool.name: tool for tool in tools}
         self._listed = [tool.listed() for tool in tools]
         self._schemas = {tool.name: tool.input_schema for tool in tools}  # asked for at every call
+        self._seen: Mapping[str, Tool] = {}
 
     def slow(self, name: object) -> bool:
         """Whether a call of that name may take its time, and tell of it."""
@@ -42,20 +43,22 @@ class Calls:
         return not tool.quick if tool is not None else self._more is not None
 
     def schema_of(self, name: str) -> Mapping[str, Any] | None:
-        """The input schema of a fixed tool. None for the others, whose schemas repeat nothing in headers."""
-        return self._schemas.get(name)
+        """The input schema of a tool, if there is one of that name as far as is known."""
+        known = self._schemas.get(name)
+        return known if known is not None or name not in self._seen else self._seen[name].input_schema
 
     async def list_tools(self, context: Context, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         listed, lasts_ms = self._listed, _LISTED_MS
         if self._more is not None:
-            more = await away_is_http(context, self._more())
-            listed, lasts_ms = [*listed, *(tool.listed() for tool in more.values())], _CHANGING_MS
+            self._seen = await away_is_http(context, self._more())
+            listed, lasts_ms = [*listed, *(tool.listed() for tool in self._seen.values())], _CHANGING_MS
         return types.ListToolsResult(tools=listed, ttl_ms=lasts_ms, cache_scope="private")
 
     async def call_tool(self, context: Context, params: types.CallToolRequestParams) -> Any:
         tool = self._tools.get(params.name)
         if tool is None and self._more is not None:
-            tool = (await away_is_http(context, self._more())).get(params.name)
+            self._seen = await away_is_http(context, self._more())
+            tool = self._seen.get(params.name)
         if tool is None:
             raise MCPError(types.INVALID_PARAMS, f"There is no tool {params.name[:80]!r}.")
         try:

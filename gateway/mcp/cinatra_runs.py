@@ -42,17 +42,16 @@ async def agent_run(call: Call, form: RunForm) -> Told:
 
 
 async def agent_run_get(call: Call, form: RunIdForm) -> Told:
-    version = await version_of(call, form.runId)
-    state = await call.engine.state(form.runId, call.by)  # read at once: it is shared, and the run goes on
-    told = record(state, version, status_url(call.request, state.id))
+    state = await call.engine.state(form.runId, call.by)
+    told = record(state, status_url(call.request, state.id))  # at once: the state is shared, and the run goes on
+    told["packageVersion"] = await version_of(call, told["templateId"])
     return Told(told, status_hint(told))
 
 
-async def version_of(call: Call, run_id: str) -> str | None:
-    """What the run's agent declares, None if it declares nothing or no worker has it any more."""
-    state = await call.engine.state(run_id, call.by)
+async def version_of(call: Call, agent: str) -> str | None:
+    """What the agent declares, None if it declares nothing or no worker has it any more."""
     try:
-        return (await call.engine.agent(state.agent)).get("version") or None
+        return (await call.engine.agent(agent)).get("version") or None
     except AgentNotFound:
         return None
 

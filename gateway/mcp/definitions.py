@@ -84,3 +84,10 @@ def check_parameters(agent: Agent, given: Json) -> None:
 def tool_name(agent: str) -> str:
     """What the agent's own tool is called."""
     return f"run_{_NOT_A_NAME.sub('_', agent)}"[:_TOOL_NAME_CHARS_MAX]
+
+
+def tool_input(agent: Agent) -> Json:
+    """The input schema of the agent's own tool; one that takes text takes nothing else there."""
+    if isinstance(agent.get("input_schema"), dict):
+        return {**input_schema(agent), "type": "object"}
+    return {**TEXT_INPUT, "required": ["message"], "additionalProperties": False}

@@ -29,8 +29,11 @@ from ..errors import MalformedJson
 from ..resource import Resource
 from ..stream import Streams
 from .calls import Calls
+from .resources import Library, get_prompt, list_prompts
 from .table import ALL, CINATRA, INSTRUCTIONS, VERYFRONT
-from .tool import TICKET, Ticket
+from .tasks import Tasks
+from .tool import TICKET, Ticket, Tool
+from .waiting import AgentTools
 
 PATHS = ("/mcp", "/api/mcp", "/cinatra/api/mcp", "/veryfront/mcp")
 
@@ -115,11 +118,14 @@ class Mcp:
     """The face over an engine: all tools at `/mcp`, and those that two other systems serve at their paths."""
 
     def __init__(self, engine: Engine, streams: Streams, settings: Settings) -> None:
-        def endpoint(tools: Any, more: Any = None) -> Endpoint:
-            calls = Calls(engine, streams, tools, more)
-            return Endpoint(calls, server_of(calls), settings.body_bytes_max, more is not None)
+        def endpoint(tools: tuple[Tool, ...]) -> Endpoint:
+            calls = Calls(engine, streams, tools)
+            return Endpoint(calls, server_of(calls), settings.body_bytes_max, streams=False)
 
-        whole = endpoint(ALL)
+        calls = Calls(engine, streams, ALL, AgentTools(engine) if settings.mcp_agent_tools else None)
+        server = server_of(calls, Library(engine))
+        Tasks(engine, streams).serve(server)
+        whole = Endpoint(calls, server, settings.body_bytes_max, streams=True)
         cinatra = endpoint(CINATRA)
         self._endpoints = dict(zip(PATHS, (whole, cinatra, cinatra, endpoint(VERYFRONT)), strict=True))
 
@@ -136,10 +142,20 @@ class Mcp:
             yield
 
 
-def server_of(calls: Calls) -> Server[Any]:
+def server_of(calls: Calls, library: Library | None = None) -> Server[Any]:
+    """The SDK's server of an endpoint; it advertises what it has a handler for."""
+    read: dict[str, Any] = {}
+    if library is not None:
+        read = {
+            "on_list_resources": library.list_resources,
+            "on_list_resource_templates": library.list_templates,
+            "on_read_resource": library.read,
+            "on_list_prompts": list_prompts,
+            "on_get_prompt": get_prompt,
+        }
     return Server("hocket", version=version("hocket"), title="hocket", instructions=INSTRUCTIONS,
                   on_list_tools=calls.list_tools, on_call_tool=calls.call_tool,
-                  get_tool_input_schema=calls.schema_of)  # fmt: skip
+                  get_tool_input_schema=calls.schema_of, **read)  # fmt: skip
 
 
 def _manager(server: Server[Any], json: bool, body_bytes_max: int) -> StreamableHTTPSessionManager:

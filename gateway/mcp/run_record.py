@@ -23,8 +23,8 @@ Json = dict[str, Any]
 _TYPES = {"system": "setup", "developer": "setup", "user": "user", "assistant": "assistant", "tool": "tool"}
 
 
-def record(state: RunState, version: str | None, status_url: str) -> Json:
-    """The run as it is now."""
+def record(state: RunState, status_url: str) -> Json:
+    """The run as it is now, without what its agent declares today."""
     given = state.input.get("forwardedProps")
     by = state.requester
     assert by is not None  # a run begins with its start
@@ -34,7 +34,7 @@ def record(state: RunState, version: str | None, status_url: str) -> Json:
         "runId": state.id,
         "templateId": state.agent,
         "packageName": state.agent,
-        "packageVersion": version,
+        "packageVersion": None,
         "versionId": None,
         "status": STATUS[state.status],
         "title": None,

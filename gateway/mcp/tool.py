@@ -92,7 +92,7 @@ class Tool:
 
     @property
     def input_schema(self) -> Schema:
-        return self.takes if self.takes is not None else self.given.model_json_schema()
+        return self.takes if self.takes is not None else _tidy(self.given.model_json_schema())
 
     def listed(self) -> types.Tool:
         """As `tools/list` shows it."""
@@ -125,9 +125,28 @@ def misread(told: str) -> types.CallToolResult:
     return types.CallToolResult(content=[types.TextContent(type="text", text=text)], is_error=True)
 
 
+def _tidy(schema: Any) -> Any:
+    """Without the titles that pydantic makes of names, and without the null of what may be left out: a model reads
+    every word of it."""
+    if isinstance(schema, list):
+        return [_tidy(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    told = {name: _tidy(value) for name, value in schema.items() if name != "title" or not isinstance(value, str)}
+    choices = told.get("anyOf")
+    if "default" in told and told["default"] is None and choices is not None:
+        kept = [one for one in choices if one != {"type": "null"}]
+        del told["default"]
+        told = (
+            {**told, "anyOf": kept} if len(kept) > 1 else {**kept[0], **{n: v for n, v in told.items() if n != "anyOf"}}
+        )
+    return told
+
+
 def closed(model: type[BaseModel]) -> Schema:
     """The schema of an output model."""
-    return model.model_json_schema(mode="serialization")
+    told: Schema = _tidy(model.model_json_schema(mode="serialization"))
+    return told
 
 
 def closed_or_error(model: type[BaseModel]) -> Schema:
