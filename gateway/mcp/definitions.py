@@ -1,6 +1,7 @@
 """Agents as tools show them: what is announced of each, and what a run of it may be started with."""
 
 import re
+from itertools import islice
 from typing import Any
 
 from protocol import schema
@@ -19,6 +20,7 @@ TEXT_INPUT: Json = {
 """The parameters of an agent that declares none."""
 _NOT_A_NAME = re.compile(r"[^A-Za-z0-9_.-]")
 _TOOL_NAME_CHARS_MAX = 64
+FAULTS_MAX = 3
 
 
 def item(agent: Agent) -> Json:
@@ -73,11 +75,11 @@ def input_schema(agent: Agent) -> Json:
     return declared if isinstance(declared, dict) else TEXT_INPUT
 
 
-def check_parameters(agent: Agent, given: Json) -> None:
+def check_parameters(wanted: Json, given: Json, what: str = "inputParams") -> None:
     """Raises Invalid with the first three faults: where, and what was expected."""
-    faults = list(schema.faults(input_schema(agent), given))[:3]
+    faults = list(islice(schema.faults(wanted, given), FAULTS_MAX))
     if faults:
-        told = " ".join(f"inputParams{fault.path}: {fault.message}." for fault in faults)
+        told = " ".join(f"{what}{fault.path}: {fault.message}." for fault in faults)
         raise Invalid(f"{told} agent_source_read tells the schema.")
 
 

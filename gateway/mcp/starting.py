@@ -10,7 +10,7 @@ from runtime.asks import Start, Started
 
 from ..body import loads
 from ..idempotency import idempotency_key
-from .definitions import check_parameters
+from .definitions import check_parameters, input_schema
 from .tool import FACE, Call
 
 PARAMETERS_BYTES_MAX = 65_536
@@ -25,7 +25,7 @@ async def start(call: Call, agent_name: str, parameters: dict[str, Any], timeout
     """
     if len(orjson.dumps(parameters)) > PARAMETERS_BYTES_MAX:
         raise Invalid(f"inputParams: at most {PARAMETERS_BYTES_MAX} bytes of JSON.")
-    check_parameters(await call.engine.agent(agent_name), parameters)
+    check_parameters(input_schema(await call.engine.agent(agent_name)), parameters)
     key = idempotency_key(call.request)
     message_id = uuid.uuid5(_MESSAGES, f"{call.by.tenant}\n{call.by.id}\n{key}") if key is not None else uuid.uuid4()
     text = _message(parameters)

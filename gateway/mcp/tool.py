@@ -97,7 +97,7 @@ class Tool:
     def listed(self) -> types.Tool:
         """As `tools/list` shows it."""
         return types.Tool(name=self.name, title=self.title, description=self.about, annotations=self.hints,
-                          input_schema=self.input_schema, output_schema=self.gives)  # fmt: skip
+                          input_schema=self.input_schema, output_schema=self.gives or None)  # fmt: skip
 
 
 def shown(reply: Reply) -> Any:

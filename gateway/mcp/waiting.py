@@ -47,13 +47,14 @@ async def agent_run_wait(call: Call, form: WaitForm) -> Reply:
     return await _answered(call, form.runId, form.seconds)
 
 
-async def run_agent(call: Call, form: Parameters, agent: str) -> Reply:
+async def run_agent(call: Call, form: Parameters, agent: str, takes: definitions.Json) -> Reply:
     """A repeated call that brings answers goes on with the run that it names, and starts none."""
     known = call.params.request_state
     if known is not None:
         if (await call.engine.state(known, call.by)).agent != agent:
             raise Invalid("requestState: it names a run of another agent.")
         return await _answered(call, known, SECONDS)
+    definitions.check_parameters(takes, form.root, "arguments")
     begun = await start(call, agent, form.root)
     if tasks.wanted(call.context):
         return tasks.created(await call.engine.state(begun.run_id, call.by), call.request)
@@ -172,13 +173,15 @@ class AgentTools:
 def _tool(agent: definitions.Agent) -> Tool:
     name = str(agent["name"])
 
+    takes = definitions.tool_input(agent)
+
     async def call(one: Call, form: Parameters) -> Reply:
-        return await run_agent(one, form, name)
+        return await run_agent(one, form, name, takes)
 
     about = agent["description"] or f"Runs the agent {name}."
     return Tool(
         definitions.tool_name(name), definitions.title(agent),
         f"{about} Starts a run of the agent {name} and waits for it, at most {SECONDS} seconds; `next` says how to go "
         "on with a run that takes longer or asks a person.",
-        Parameters, closed(Waited), call, STARTS, problem, misread, definitions.tool_input(agent), quick=False,
+        Parameters, closed(Waited), call, STARTS, problem, misread, takes, quick=False,
     )  # fmt: skip
