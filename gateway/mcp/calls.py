@@ -13,6 +13,7 @@ from protocol.errors import HocketError, Unavailable
 from runtime.engine import Engine
 
 from ..stream import Streams
+from .definitions import AGENT_PREFIX
 from .tool import TICKET, Call, Ticket, Tool, shown
 
 logger = logging.getLogger("hocket.mcp")
@@ -39,8 +40,10 @@ class Calls:
 
     def slow(self, name: object) -> bool:
         """Whether a call of that name may take its time, and tell of it."""
-        tool = self._tools.get(name) if isinstance(name, str) else None
-        return not tool.quick if tool is not None else self._more is not None
+        if not isinstance(name, str):
+            return False
+        tool = self._tools.get(name)
+        return not tool.quick if tool is not None else self._more is not None and name.startswith(AGENT_PREFIX)
 
     def schema_of(self, name: str) -> Mapping[str, Any] | None:
         """The input schema of a tool, if there is one of that name as far as is known."""

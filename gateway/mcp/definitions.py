@@ -18,6 +18,7 @@ TEXT_INPUT: Json = {
     "properties": {"message": {"type": "string", "description": "What the user says to the agent."}},
 }
 """The parameters of an agent that declares none."""
+AGENT_PREFIX = "run_"
 _NOT_A_NAME = re.compile(r"[^A-Za-z0-9_.-]")
 _TOOL_NAME_CHARS_MAX = 64
 FAULTS_MAX = 3
@@ -85,7 +86,7 @@ def check_parameters(wanted: Json, given: Json, what: str = "inputParams") -> No
 
 def tool_name(agent: str) -> str:
     """What the agent's own tool is called."""
-    return f"run_{_NOT_A_NAME.sub('_', agent)}"[:_TOOL_NAME_CHARS_MAX]
+    return f"{AGENT_PREFIX}{_NOT_A_NAME.sub('_', agent)}"[:_TOOL_NAME_CHARS_MAX]
 
 
 def tool_input(agent: Agent) -> Json:

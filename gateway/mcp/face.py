@@ -4,7 +4,9 @@ POST ──> who asks ──> body within its bounds ──> SDK: era, envelope,
                                                                                    of progress for a slow one
 """
 
+import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator
 from importlib.metadata import version
 from typing import Any
@@ -14,6 +16,7 @@ import orjson
 from mcp.server.lowlevel import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
+from sse_starlette.sse import AppStatus
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -35,11 +38,17 @@ from .tasks import Tasks
 from .tool import TICKET, Ticket, Tool
 from .waiting import AgentTools
 
+# The SDK answers older clients by sse-starlette, which would cut every answer off at a signal, and for good in this
+# process. What waits here ends by itself when the gateway stops, and says how to go on.
+AppStatus.disable_automatic_graceful_drain()
+logging.getLogger("mcp").setLevel(logging.WARNING)  # the SDK tells of every request and of every session
+
 PATHS = ("/mcp", "/api/mcp", "/cinatra/api/mcp", "/veryfront/mcp")
 
 _ACCEPT = (b"accept", b"application/json, text/event-stream")
 _JSON = {"application/json", "application/*", "*/*"}
-_STREAM = {"text/event-stream", "text/*", "*/*"}
+_STREAM = {"text/event-stream", "text/*"}
+"""A client that takes anything is a script: it would not know what to do with a stream."""
 _NO_CHECKS = TransportSecuritySettings(enable_dns_rebinding_protection=False)
 """hocket's own auth judges Host and Origin, as for every face."""
 
@@ -135,11 +144,26 @@ class Mcp:
 
     @contextlib.asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
-        """To be entered before the first request is served."""
+        """To be entered before the first request is served.
+
+        The SDK's task groups live in a task of their own: around the caller's body they would wrap what it raises.
+        """
+        ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        over = asyncio.Event()
+        serving = asyncio.create_task(self._serve(ready, over))
+        await asyncio.wait({serving, ready}, return_when=asyncio.FIRST_COMPLETED)
+        try:
+            yield
+        finally:
+            over.set()
+            await serving
+
+    async def _serve(self, ready: asyncio.Future[None], over: asyncio.Event) -> None:
         async with contextlib.AsyncExitStack() as stack:
             for endpoint in dict.fromkeys(self._endpoints.values()):
                 await stack.enter_async_context(endpoint.run())
-            yield
+            ready.set_result(None)
+            await over.wait()
 
 
 def server_of(calls: Calls, library: Library | None = None) -> Server[Any]:
