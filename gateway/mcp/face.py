@@ -40,7 +40,7 @@ from .waiting import AgentTools
 
 # The SDK answers older clients by sse-starlette, which would cut every answer off at a signal, and for good in this
 # process. What waits here ends by itself when the gateway stops, and says how to go on.
-AppStatus.disable_automatic_graceful_drain()
+AppStatus.enable_automatic_graceful_drain = False
 logging.getLogger("mcp").setLevel(logging.WARNING)  # the SDK tells of every request and of every session
 
 PATHS = ("/mcp", "/api/mcp", "/cinatra/api/mcp", "/veryfront/mcp")
