@@ -25,14 +25,16 @@ _ACTIVE = (Status.QUEUED.value, Status.RUNNING.value, Status.WAITING.value)
 async def agent_run_resume(call: Call, form: ResumeForm) -> Told:
     state = await call.engine.state(form.runId, call.by)
     try:
-        answer = _answer(_gate(state, form.reviewTaskId).id, form)
+        gate = _gate(state, form.reviewTaskId)
+        answer, opened_seq = _answer(gate.id, form), gate.opened_seq  # before waiting: the state is shared
         done = (await call.engine.resume(form.runId, Resume([answer], partial=True), call.by, FACE)).state
     except (NotWaiting, AlreadyResolved, InterruptExpired) as error:
         state = await call.engine.state(form.runId, call.by)
         return late(error, STATUS[state.status])
-    left = len(done.open_gates)
-    told = "resumed" if not left else f"recorded; the run still waits for {left} more"
-    return Told({"runId": done.id, "status": STATUS[done.status], "message": told})
+    # what the answer has done, however far the run has got since
+    left = sum(one.opened_seq == opened_seq for one in done.open_gates)
+    told = f"recorded; the run still waits for {left} more" if left else "resumed"
+    return Told({"runId": done.id, "status": STATUS[Status.WAITING if left else Status.RUNNING], "message": told})
 
 
 def _gate(state: RunState, review_task_id: str | None) -> Gate:

@@ -105,8 +105,9 @@ async def _settled(call: Call, run_id: str, seconds: float) -> None:
         return
     follow = await call.engine.follow(run_id, call.by, state.seq)
     loop = asyncio.get_running_loop()
-    told_at = 0.0
+    told_at = loop.time()
     try:
+        await call.context.session.report_progress(state.seq, None, _doing(state))
         async with asyncio.timeout(seconds):
             async for pieces in follow:
                 only_words = all(piece.lane == "flow" for piece in pieces)
