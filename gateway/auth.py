@@ -7,7 +7,7 @@ then only loopback is bound, and only pages of loopback may ask.
 import ipaddress
 import time
 from collections.abc import Callable, Collection
-from functools import partial
+from functools import lru_cache, partial
 from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
@@ -167,6 +167,7 @@ def check_bind(host: str, keyed: bool) -> None:
         )
 
 
+@lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     try:
         return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
@@ -174,6 +175,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+@lru_cache(maxsize=256)
 def _hostname(url: str) -> str:
     """Of a URL or `//host:port`; empty where that cannot be made out."""
     try:

@@ -15,7 +15,8 @@ LAYERS = {"protocol": 0, "runtime": 1, "gateway": 2}
 IMPURE = {"asyncio", "datetime", "os", "random", "secrets", "socket", "subprocess", "threading", "time", "uuid"}
 MAY_IMPORT_NATS = {"runtime.layout", "runtime.log", "runtime.nats_server"}
 MAY_READ_ENVIRONMENT = {"runtime.settings"}
-FACES = {"gateway.agui", "gateway.copilotkit", "gateway.page.routes", "gateway.rest", "gateway.dialects.cinatra"}
+FACES = {"gateway.agui", "gateway.copilotkit", "gateway.page.routes", "gateway.rest", "gateway.dialects.cinatra",
+         "gateway.mcp.face"}  # fmt: skip
 MAY_IMPORT_THE_LOG = {"gateway.app", "gateway.roles"}
 """The composition root, and the worker's process, which has no engine."""
 

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import mcp_types as types
+import orjson
 from mcp import MCPError
 from mcp.server.context import ServerRequestContext
 from pydantic import ValidationError
@@ -35,7 +36,7 @@ class Calls:
         self._engine, self._streams, self._more = engine, streams, more
         self._tools = {tool.name: tool for tool in tools}
         self._listed = [tool.listed() for tool in tools]
-        self._schemas = {tool.name: tool.input_schema for tool in tools}  # asked for at every call
+        self._mirrored = {tool.name: tool.input_schema for tool in tools if _mirrors(tool)}
         self._seen: Mapping[str, Tool] = {}
 
     def slow(self, name: object) -> bool:
@@ -46,9 +47,12 @@ class Calls:
         return not tool.quick if tool is not None else self._more is not None and name.startswith(AGENT_PREFIX)
 
     def schema_of(self, name: str) -> Mapping[str, Any] | None:
-        """The input schema of a tool, if there is one of that name as far as is known."""
-        known = self._schemas.get(name)
-        return known if known is not None or name not in self._seen else self._seen[name].input_schema
+        """The input schema of a tool whose arguments are repeated in headers, which the SDK then compares. It is
+        asked for at every call."""
+        known = self._mirrored.get(name)
+        if known is None and name in self._seen and _mirrors(self._seen[name]):
+            return self._seen[name].input_schema
+        return known
 
     async def list_tools(self, context: Context, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         listed, lasts_ms = self._listed, _LISTED_MS
@@ -91,6 +95,10 @@ async def away_is_http(context: Context, work: Awaitable[Any]) -> Any:
     except Unavailable as away:
         ticket_of(context).fault = away
         raise MCPError(types.INTERNAL_ERROR, "The log cannot be reached; ask again.") from None
+
+
+def _mirrors(tool: Tool) -> bool:
+    return b'"x-mcp-header"' in orjson.dumps(tool.input_schema)
 
 
 def _told(fault: Any) -> str:

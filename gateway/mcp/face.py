@@ -177,9 +177,12 @@ def server_of(calls: Calls, library: Library | None = None) -> Server[Any]:
             "on_list_prompts": list_prompts,
             "on_get_prompt": get_prompt,
         }
-    return Server("hocket", version=version("hocket"), title="hocket", instructions=INSTRUCTIONS,
-                  on_list_tools=calls.list_tools, on_call_tool=calls.call_tool,
-                  get_tool_input_schema=calls.schema_of, **read)  # fmt: skip
+    server: Server[Any] = Server(
+        "hocket", version=version("hocket"), title="hocket", instructions=INSTRUCTIONS,
+        on_list_tools=calls.list_tools, on_call_tool=calls.call_tool, get_tool_input_schema=calls.schema_of, **read,
+    )  # fmt: skip
+    server.middleware.clear()  # spans that nothing in hocket exports
+    return server
 
 
 def _manager(server: Server[Any], json: bool, body_bytes_max: int) -> StreamableHTTPSessionManager:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import uvloop
 
-from . import reading, streams, waiting
+from . import reading, streams, tools, waiting
 from .figures import Figure, table
 
 _MEASURES = (
@@ -23,6 +23,7 @@ _MEASURES = (
     reading.resume,
     reading.poll,
     waiting.waiting,
+    tools.mcp,
 )
 
 

@@ -74,7 +74,16 @@ async def through_cinatra(crowd: Crowd, run: dict[str, Any], at: int) -> Told:
     return "cinatra", status, orjson.loads(text)
 
 
-VOICES = (through_agui, through_rest, through_the_command, through_cinatra)
+async def through_mcp(crowd: Crowd, run: dict[str, Any], at: int) -> Told:
+    """A tool's refusal is an ordinary result, which is told as 409 here."""
+    call = {"name": "agent_run_resume", "arguments": {"runId": run["id"], "userResponse": str(at)}}
+    path = ("/mcp", "/api/mcp")[at % 2]
+    status, text = await crowd.post(path, {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call})
+    told = orjson.loads(text)["result"]["structuredContent"]
+    return "mcp", 409 if "error" in told else status, told
+
+
+VOICES = (through_agui, through_rest, through_the_command, through_cinatra, through_mcp)
 
 
 async def race(gates: int, answers: int, nats: EmbeddedServer, log: Log) -> None:
@@ -84,7 +93,7 @@ async def race(gates: int, answers: int, nats: EmbeddedServer, log: Log) -> None
         crowds = [Crowd(url) for url in urls]
         for number in range(gates):
             run = await asked(urls[number % 2], f"r{number}", 3600)
-            turns = [(at, VOICES[at % 4], crowds[at // 4 % 2]) for at in range(answers)]
+            turns = [(at, VOICES[at % len(VOICES)], crowds[at // len(VOICES) % 2]) for at in range(answers)]
             random.Random(number).shuffle(turns)
             async with asyncio.timeout(_SECONDS):
                 told = await asyncio.gather(*(voice(crowd, run, at) for at, voice, crowd in turns))
@@ -101,6 +110,9 @@ def check_told(told: list[Told]) -> None:
             continue
         if face == "cinatra":
             assert (status, body) == (404, REFUSED)
+        elif face == "mcp":
+            assert list(body) == ["error"] and re.match(r"The run is (running|completed)\. ", body["error"]), body
+            assert f"through {winner}" in body["error"] or "waits for no answer" in body["error"], body
         else:
             code = body["error"] if face == "agui" else body["code"]
             assert (status, code) == (409, "already_resolved"), body
