@@ -18,6 +18,8 @@ from runtime.keys import Keys
 from runtime.log import Log
 from runtime.settings import Settings
 
+from .a2a.cards import Cards
+from .a2a.routes import A2a
 from .agui import AgUi
 from .agui_stream import AgUiStreams
 from .auth import Auth
@@ -28,6 +30,7 @@ from .documents import document_routes
 from .errors import HANDLERS
 from .page.routes import page_routes
 from .rest import Rest
+from .rest_push import PUSH_OPERATIONS, RestPush
 from .rest_table import OPERATIONS, PROBES
 from .stream import Streams, Unwinding
 
@@ -78,7 +81,9 @@ def build_app(engine: Engine, streams: Streams, settings: Settings, auth: Auth, 
     agui = AgUi(runs, settings.body_bytes_max)
     copilotkit = CopilotKit(engine, runs, settings.body_bytes_max)
     rest = Rest(engine, streams, settings.body_bytes_max)
-    cinatra = Cinatra(engine, streams, settings.body_bytes_max, settings.agui_external_enabled)
+    cards = Cards(settings, version("hocket"), auth)
+    a2a = A2a(engine, streams, cards, settings.a2a_agent, settings.body_bytes_max)
+    cinatra = Cinatra(engine, streams, settings.body_bytes_max, settings.agui_external_enabled, a2a.rpc)
 
     async def healthz(_: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -87,9 +92,10 @@ def build_app(engine: Engine, streams: Streams, settings: Settings, auth: Auth, 
         ready = engine.ready and auth.ready
         return JSONResponse({"status": "ready" if ready else "not ready"}, 200 if ready else 503)
 
-    documents = document_routes(version("hocket"), [*OPERATIONS, *PROBES])
+    documents = document_routes(version("hocket"), [*OPERATIONS, *PUSH_OPERATIONS, *PROBES])
     probes = [Route("/healthz", healthz), Route("/readyz", readyz)]
-    faces = [*agui.routes(), *copilotkit.routes(), *rest.routes(), *cinatra.routes(), *more]
+    machines = [*agui.routes(), *copilotkit.routes(), *a2a.routes(), *cinatra.routes()]
+    faces = [*machines, *rest.routes(), *RestPush(engine).routes(), *more]
     routes = [*faces, *documents, *page_routes(settings.page_renderers, cinatra.get_run, cinatra.post_answer), *probes]
     inner = Starlette(routes=routes, exception_handlers=HANDLERS)
     inner.state.auth = auth

@@ -29,6 +29,14 @@ STATUS: dict[type[errors.HocketError], int] = {
     errors.Unavailable: 503,
 }
 _RETRY_AFTER_S = "2"
+_GRPC = {
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    405: "UNIMPLEMENTED",
+    503: "UNAVAILABLE",
+    500: "INTERNAL",
+}
 _WORDS = {401: "unauthorized", 403: "forbidden", 503: "unavailable"}
 
 
@@ -63,6 +71,13 @@ def worded(status: int, code: str, detail: str, **extra: Any) -> Response:
     return JSONResponse(told, 400 if status == 422 else status, _headers(status))
 
 
+def grpc(status: int, code: str, detail: str, **_: Any) -> Response:
+    """The form of A2A over HTTP for what A2A itself has no error for (AIP-193)."""
+    info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": code.upper(), "domain": "hocket"}
+    told = {"code": status, "status": _GRPC.get(status, "UNKNOWN"), "message": detail, "details": [info]}
+    return JSONResponse({"error": told}, status, _headers(status))
+
+
 def _headers(status: int) -> dict[str, str]:
     return {503: {"retry-after": _RETRY_AFTER_S}, 401: {"www-authenticate": "Bearer"}}.get(status, {})
 
@@ -82,6 +97,7 @@ def _more(error: errors.HocketError) -> dict[str, Any]:
 
 _FORMS: tuple[tuple[str, Callable[..., Response]], ...] = (
     ("/v1/", problem),
+    ("/a2a/", grpc),
     ("/api/", worded),
     ("/cinatra/", worded),
     ("/agents/status/", worded),

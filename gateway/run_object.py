@@ -1,12 +1,10 @@
 """RunState as the run object of `/v1`: plain values, because a poll is the hot path of many clients."""
 
-from datetime import UTC, datetime
 from typing import Any
 
+from protocol import instants
 from protocol.answers import resolved
 from protocol.state import Gate, RunState
-
-_LAST_MS = 253_402_300_799_999
 
 
 def run_object(state: RunState) -> dict[str, Any]:
@@ -56,8 +54,4 @@ def steps(state: RunState) -> list[dict[str, Any]]:
 
 
 def rfc3339(at_ms: int | None) -> str | None:
-    """UTC to the millisecond. An agent may put any number on its events; the calendar ends with the year 9999."""
-    if at_ms is None:
-        return None
-    seconds, ms = divmod(min(max(at_ms, 0), _LAST_MS), 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{ms:03d}Z"
+    return None if at_ms is None else instants.rfc3339(at_ms)

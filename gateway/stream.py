@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import logging
 import types
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -95,11 +95,12 @@ class EventStream:
 
     `opening` goes out first (a prelude). `render` turns messages into the face's bytes. `farewell` is said last if the
     gateway stops before the end, and `keep_alive` is the comment that breaks a silence. Once `holds` is false, for its
-    credential is no longer good, the client is cut off.
+    credential is no longer good, the client is cut off. `more_headers` are sent beside those of every stream.
     """
 
     __slots__ = ("_streams", "_follow", "_render", "_opening", "_leg_only", "_farewell", "_send", "_write", "_quiet",
-                 "_stalled_at", "_over", "_live", "_task", "_keep_alive", "_holds", "__weakref__")  # fmt: skip
+                 "_stalled_at", "_over", "_live", "_task", "_keep_alive", "_holds", "_more_headers",
+                 "__weakref__")  # fmt: skip
 
     def __init__(
         self,
@@ -111,8 +112,9 @@ class EventStream:
         farewell: bytes = DRAINED,
         keep_alive: bytes = sse.KEEP_ALIVE,
         holds: Callable[[], bool] | None = None,
+        more_headers: Sequence[tuple[bytes, bytes]] = (),
     ) -> None:
-        self._holds = holds
+        self._holds, self._more_headers = holds, more_headers
         self._streams, self._follow, self._render = streams, follow, render
         self._opening, self._leg_only, self._farewell = opening, leg_only, farewell
         self._keep_alive = keep_alive
@@ -136,7 +138,7 @@ class EventStream:
         self._task = asyncio.current_task()
         self._streams.add(self)
         try:
-            await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+            await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, *self._more_headers]})
             await send({"type": "http.response.body", "body": self._opening or b":\n\n", "more_body": True})
             self._opening = b""
             if self._streams.stopping.is_set():

@@ -11,7 +11,7 @@ from .entries import Principal
 from .messages import Transcript, from_wire
 from .state import Attempt, Gate, Leg, OpenPart, RunState, Status, Step
 
-FORM = 3
+FORM = 4
 
 _PLAIN = (
     "seq",
@@ -38,6 +38,7 @@ _PLAIN = (
     "audit",
     "handed_back",
     "owners",
+    "begun",
 )
 
 

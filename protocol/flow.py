@@ -40,6 +40,10 @@ def _text_start(state: RunState, event: Event) -> None:
     _open(state, "text", event["messageId"], event)
     _own(state, "message", event["messageId"], event.get("subagentRunId"))
     name = {"name": event["name"]} if "name" in event else {}
+    held = state.messages.get(event["messageId"])
+    fresh = (held is None or held.text is None) and event.get("role", "assistant") == "assistant"
+    if fresh and "hocket" not in event.get("metadata", ()):
+        state.begun[f"message {event['messageId']}"] = state.seq
     _start_message(state, event, event.get("role", "assistant"), name | _made_by(event))
 
 
@@ -85,6 +89,7 @@ def _tool_start(state: RunState, event: Event) -> None:
     before = len(messages)
     call = messages.call(call_id)
     if call is None:
+        state.begun[f"call {call_id}"] = state.seq
         call = messages.open_call(call_id, event["toolCallName"], event.get("parentMessageId"))
     call.name = event["toolCallName"]
     holder = messages.owner(call_id)
@@ -111,6 +116,8 @@ def _tool_args(state: RunState, event: Event) -> None:
 
 def _tool_end(state: RunState, event: Event) -> None:
     state.open.pop(("tool", event["toolCallId"]), None)
+    if "hocket" not in event.get("metadata", ()):
+        state.begun.setdefault(f"ended {event['toolCallId']}", state.seq)
     call = state.messages.call(event["toolCallId"])
     if call is not None:
         merge_metadata(call.rest, event)
@@ -126,17 +133,20 @@ def _tool_result(state: RunState, event: Event) -> None:
     merge_metadata(message.rest, event)
     state.messages.add_result(message, event["toolCallId"])
     state.owners[f"message {message.id}"] = event.get("subagentRunId")
+    state.begun.setdefault(f"result {event['toolCallId']}", state.seq)
     _settle_owners(state)
     state.said.append(message.id)
 
 
 def _state_snapshot(state: RunState, event: Event) -> None:
     state.state = event["snapshot"]
+    state.begun.setdefault("state", state.seq)
 
 
 def _state_delta(state: RunState, event: Event) -> None:
     try:
         state.state = patched(state.state, event["delta"])
+        state.begun.setdefault("state", state.seq)
     except ValueError:
         return  # as the client does: the run goes on with the state it had
 
@@ -144,7 +154,9 @@ def _state_delta(state: RunState, event: Event) -> None:
 def _messages_snapshot(state: RunState, event: Event) -> None:
     before = {held.id for held in state.messages}
     state.messages.replace(after_snapshot(state, event))
-    state.said += [message.id for message in state.messages if message.id not in before]
+    fresh = [message for message in state.messages if message.id not in before]
+    state.said += [message.id for message in fresh]
+    state.begun |= {f"message {one.id}": state.seq for one in fresh if one.role == "assistant" and one.text is not None}
     own(state, (from_wire(message) for message in event["messages"]))
     _settle_owners(state)
 
@@ -210,6 +222,7 @@ def _activity_snapshot(state: RunState, event: Event) -> None:
     if event.get("replace", True) or f"activity {event['messageId']}" not in state.owners:
         state.owners[f"activity {event['messageId']}"] = event.get("subagentRunId")
     rest = {"activityType": event["activityType"], "content": event["content"], **_made_by(event)}
+    state.begun.setdefault(f"activity {event['messageId']}", state.seq)
     if held is None:
         held = state.messages.append(Message(event["messageId"], "activity", rest=rest))
         state.said.append(held.id)

@@ -57,6 +57,8 @@ def _start(state: RunState, event: Event) -> None:
     state.input = {key: value for key, value in given.items() if key not in ("messages", "state")}
     state.messages = Transcript(from_wire(message) for message in given.get("messages", ()))
     state.state = {} if given.get("state") is None else given["state"]
+    if state.state != {}:
+        state.begun["state"] = state.seq
     state.legs = [Leg(event.get("legId", state.id), state.seq)]
     _note(state, "started", event)
 

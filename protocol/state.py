@@ -120,7 +120,8 @@ class RunState:
     `timeout_s` bounds its working time, in which it does not wait. `gates` are all questions asked so far, `audit`
     tells in plain values who asked for what and who decided, in order. `said` names the messages of this attempt,
     `leg_state` is the agent's state as it began, and `owners` tells by bucket and id which subagent a client holds a
-    message, call, activity or reasoning to be of.
+    message, call, activity or reasoning to be of. `begun` says in which entry the agent first said a message, call,
+    result or activity (by bucket and id), when a call was first `ended`, and when there first was a `state`.
     """
 
     seq: int = 0
@@ -147,6 +148,7 @@ class RunState:
     open: dict[tuple[str, str], OpenPart] = field(default_factory=dict)
     closed_subagents: set[str] = field(default_factory=set)
     owners: dict[str, str | None] = field(default_factory=dict)
+    begun: dict[str, int] = field(default_factory=dict)
     usage: dict[str, int] | None = None
     result: Any = None
     error: dict[str, str] | None = None
@@ -160,6 +162,16 @@ class RunState:
     @property
     def terminal(self) -> bool:
         return self.status in TERMINAL
+
+    @property
+    def changed_at_ms(self) -> int:
+        """When its status last changed."""
+        if self.ended_at_ms is not None:
+            return self.ended_at_ms
+        leg = self.legs[-1] if self.legs else None
+        if leg is not None and not self.terminal and (leg.ended_at_ms or leg.started_at_ms) is not None:
+            return leg.ended_at_ms or leg.started_at_ms or 0
+        return int(self.audit[-1]["at_ms"]) if self.audit else self.created_at_ms
 
     @property
     def leg(self) -> Leg:

@@ -27,25 +27,40 @@ async def load_state(log: Log, run: str, exact: bool = False) -> tuple[RunState,
     last = await log.last(run, exact)
     if last is None:
         return None
-    state, rev = RunState(), 0
-    saved = await log.get(CHECKPOINTS, run)
-    if saved is not None and saved.body:
-        head, _, body = saved.body.partition(b"\n")
-        found = load(body)
-        if found is not None and head.isdigit() and int(head) <= last.rev:
-            state, rev = found, int(head)
+    state, rev = await _saved(log, run) or (RunState(), 0)
+    if rev > last.rev:
+        state, rev = RunState(), 0
     return await catch_up(log, run, state, rev, last.rev)
 
 
-async def catch_up(log: Log, run: str, state: RunState, rev: int, up_to: int) -> tuple[RunState, int]:
-    """`state`, which stands at or after `rev`, taken on to the revision `up_to`, where the run has a message.
+async def state_at(log: Log, run: str, seq: int, rev: int, floor: int = 0) -> RunState:
+    """The run exactly after its entry `seq`, which lies in the message at `rev`; all of the run lies behind `floor`.
+    The caller owns the state. Raises Unavailable."""
+    saved = await _saved(log, run)
+    state, start = saved if saved is not None and saved[0].seq <= seq and saved[1] <= rev else (RunState(), floor)
+    return (await catch_up(log, run, state, start, rev, seq))[0]
+
+
+async def _saved(log: Log, run: str) -> tuple[RunState, int] | None:
+    """The latest checkpoint and the revision after which to read on from it."""
+    saved = await log.get(CHECKPOINTS, run)
+    head, _, body = saved.body.partition(b"\n") if saved is not None else (b"", b"", b"")
+    found = load(body) if head.isdigit() else None
+    return (found, int(head)) if found is not None else None
+
+
+async def catch_up(
+    log: Log, run: str, state: RunState, rev: int, up_to: int, last_seq: int | None = None
+) -> tuple[RunState, int]:
+    """`state`, which stands at or after `rev`, taken on to the revision `up_to`, where the run has a message; within
+    that to the entry `last_seq`, if it is named.
 
     Raises Unavailable if what is read has a hole or ends too early, as a replica that lags behind can make it.
     """
     async for batch in log.read(run, rev, up_to):
         for stored in batch:
             for entry in decode(stored.body):
-                if entry.seq > state.seq:
+                if entry.seq > state.seq and (last_seq is None or entry.seq <= last_seq):
                     if entry.seq != state.seq + 1:
                         raise Unavailable(f"The log was read with a hole before entry {entry.seq}.")
                     state = fold(state, entry)

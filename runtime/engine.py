@@ -13,13 +13,14 @@ from typing import Any
 import orjson
 
 from protocol import answers
-from protocol.entries import ASK_CANCEL, ASK_RESUME, ASK_START, Caller, Principal, ask, encode
-from protocol.errors import AgentNotFound, Forbidden, RunNotFound, ThreadBusy, TooLarge
+from protocol.entries import ASK_CANCEL, ASK_RESUME, ASK_START, Principal, ask, encode
+from protocol.errors import AgentNotFound, RunNotFound, ThreadBusy, TooLarge
 from protocol.messages import REF, resolve
 from protocol.state import RunState, Status
 from protocol.subjects import check_id, encode_token, run_subject
 
 from . import threads
+from .access import check_scope, own_run
 from .asks import Resume, Resumed, Start, Started, attached, resume_digest, start_digest
 from .checkpoints import load_state
 from .chunks import chunk
@@ -27,6 +28,7 @@ from .follow import Follow, Tails
 from .index import Index, Query
 from .layout import AGENTS
 from .log import Log, Stored, WrongRevision
+from .push_door import Push
 from .settings import Settings
 from .settle import settle
 from .states import States
@@ -44,6 +46,7 @@ class Engine:
         self.tails = Tails(log, settings.cache_bytes_max)
         self._histories = threads.Histories(log)
         self._states = States(log)
+        self.push = Push(log, settings)
         self._appended_rev = 0
         self._agents: dict[str, dict[str, Any]] = {}
         self._agents_at = 0.0
@@ -55,10 +58,10 @@ class Engine:
 
         Raises AgentNotFound, ThreadBusy, RunMismatch (the id or key belongs to another request), InvalidId, TooLarge.
         """
-        _check_scope(by, "runs:start")
-        _check_scope(by, "runs:read")  # whoever starts, answers or cancels a run is shown it
+        check_scope(by, "runs:start")
+        check_scope(by, "runs:read")  # whoever starts, answers or cancels a run is shown it
         agent = await self.agent(want.agent)
-        run_id = check_id(want.run_id, "The run id") if want.run_id is not None else self._fresh_id(want, by)
+        run_id = check_id(want.run_id, "The run id") if want.run_id is not None else self.fresh_id(want.key, by)
         run = run_subject(by.tenant, run_id)
         thread_id = check_id(want.thread_id or str(uuid.uuid4()), "The thread id")
         digest = start_digest(want)
@@ -90,12 +93,16 @@ class Engine:
             return attached(known[0], want, digest)
         return Started(run_id, thread_id, True)
 
+    def fresh_id(self, key: str | None, by: Principal) -> str:
+        """The id of a run that is started under `key`, a random one for None."""
+        return str(uuid.uuid5(_NAMESPACE, f"{by.tenant}\n{by.id}\n{key}") if key is not None else uuid.uuid4())
+
     async def cancel(self, run_id: str, by: Principal, face: str, reason: str | None = None) -> RunState:
         """Cancels the run, whoever executes it, and returns its state. One that has ended is left as it is.
 
         Raises RunNotFound.
         """
-        run = _run(run_id, by)
+        run = own_run(run_id, by)
         asked_rev = 0
         while True:
             last = await self._last(run, run_id, by, "runs:cancel")
@@ -125,7 +132,7 @@ class Engine:
         Of any number of callers, on any replica, one is recorded. Raises RunNotFound, UnknownInterrupt, NotWaiting,
         AlreadyResolved, InterruptExpired, InterruptsMissing, InvalidAnswer, TooLarge.
         """
-        run = _run(run_id, by)
+        run = own_run(run_id, by)
         digest = resume_digest(want)
         while True:
             last = await self._last(run, run_id, by, "runs:resume")
@@ -157,14 +164,14 @@ class Engine:
 
     async def state(self, run_id: str, by: Principal, at_least_rev: int = 0) -> RunState:
         """The run as the log has it now. Raises RunNotFound. The state is shared: read it, and before you wait."""
-        _check_scope(by, "runs:read")
+        check_scope(by, "runs:read")
         return await self._state(run_id, by, at_least_rev)
 
     async def follow(self, run_id: str, by: Principal, after_seq: int = 0) -> Follow:
         """A cursor on the run's entries after `after_seq`. Raises RunNotFound. Close it."""
-        _check_scope(by, "runs:read")
+        check_scope(by, "runs:read")
         try:
-            return await self.tails.follow(_run(run_id, by), after_seq)
+            return await self.tails.follow(own_run(run_id, by), after_seq)
         except RunNotFound:
             raise RunNotFound(run_id) from None
 
@@ -199,7 +206,7 @@ class Engine:
 
     async def thread_messages(self, thread_id: str, by: Principal) -> list[dict[str, Any]] | None:
         """The whole history of a thread, None if there is no such thread."""
-        _check_scope(by, "runs:read", everywhere=True)
+        check_scope(by, "runs:read", everywhere=True)
         head = await threads.head(self._log, by.tenant, check_id(thread_id, "The thread id"))
         return await self._histories.after(by.tenant, head.run_id) if head is not None else None
 
@@ -215,14 +222,14 @@ class Engine:
 
     async def list(self, query: Query, by: Principal) -> list[RunState]:
         """Runs of the caller's tenant by the index, newest first, each as of its last change of status."""
-        _check_scope(by, "runs:read", everywhere=True)
+        check_scope(by, "runs:read", everywhere=True)
         # whoever was streamed an end must find it in the next list, as whoever polled one does
         await self._index.caught_up(max(self._appended_rev, self.tails.cache.ended_rev))
         return self._index.find(by.tenant, query)
 
     async def count(self, query: Query, by: Principal) -> int:
-        """How many runs of the caller's tenant match, wherever its page begins and however long that is."""
-        _check_scope(by, "runs:read", everywhere=True)
+        """How many runs `list` would name on all its pages."""
+        check_scope(by, "runs:read", everywhere=True)
         return self._index.count(by.tenant, query)
 
     async def agents(self) -> dict[str, dict[str, Any]]:
@@ -256,14 +263,14 @@ class Engine:
         last = await self._log.last(run, exact=True)
         if last is None:
             raise RunNotFound(run_id)
-        _check_scope(by, scope)
-        _check_scope(by, "runs:read")
+        check_scope(by, scope)
+        check_scope(by, "runs:read")
         return last
 
     async def _state(self, run_id: str, by: Principal, at_least_rev: int = 0) -> RunState:
         """For the engine itself, whatever the caller may read."""
         try:
-            state, rev = await self._states.get(_run(run_id, by), at_least_rev)
+            state, rev = await self._states.get(own_run(run_id, by), at_least_rev)
         except RunNotFound:
             raise RunNotFound(run_id) from None
         if state.ended_at_ms is not None:  # who has been told of an end must find it in the next list
@@ -287,11 +294,6 @@ class Engine:
         known = {message["id"] for message in await self._histories.after(state.tenant, state.previous)}
         own = [message for message in sent if message.get("id") not in known]
         return [message for message in own if state.messages.get(str(message.get("id"))) is None]
-
-    def _fresh_id(self, want: Start, by: Principal) -> str:
-        if want.key is None:
-            return str(uuid.uuid4())
-        return str(uuid.uuid5(_NAMESPACE, f"{by.tenant}\n{by.id}\n{want.key}"))
 
     def _wrote(self, rev: int) -> None:
         self._appended_rev = max(self._appended_rev, rev)
@@ -340,24 +342,6 @@ class Engine:
             before = await load_state(self._log, run_subject(tenant, previous))
             state = before[0].state if before else state
         return {**given, "messages": own, "state": state}
-
-
-def _check_scope(by: Principal, scope: str, everywhere: bool = False) -> None:
-    """Raises Forbidden. `everywhere` is for what one run's own token does not allow."""
-    if not isinstance(by, Caller):
-        return
-    if not by.may(scope):
-        raise Forbidden(scope)
-    if everywhere and by.run is not None:
-        raise Forbidden(f"{scope} for more than one run")
-
-
-def _run(run_id: str, by: Principal) -> str:
-    """Where the run lives. Raises InvalidId, for an id too long for the log must not reach it, and RunNotFound for one
-    that is not the caller's own."""
-    if isinstance(by, Caller) and by.run is not None and by.run != run_id:
-        raise RunNotFound(run_id)
-    return run_subject(by.tenant, check_id(run_id, "The run id"))
 
 
 def _now_ms() -> int:

@@ -10,11 +10,11 @@ import logging
 import time
 import uuid
 from collections.abc import Coroutine
-from datetime import UTC, datetime
 from typing import Any
 
 from protocol.entries import ASK_EXPIRE, Principal, ask, encode
 from protocol.errors import HocketError
+from protocol.instants import rfc3339
 from protocol.interrupts import expired, next_expiry_ms
 from protocol.state import RunState
 
@@ -42,12 +42,7 @@ async def plan_expiry(log: Log, run: str, state: RunState) -> None:
     again. Raises Unavailable."""
     at_ms = next_expiry_ms(state)
     if at_ms is not None and at_ms < _PLAN_MS_MAX:
-        await log.plan(f"{_PLAN}{run.removeprefix('run')}", b"", instant(at_ms))
-
-
-def instant(at_ms: int) -> str:
-    """RFC 3339, UTC, to the millisecond."""
-    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        await log.plan(f"{_PLAN}{run.removeprefix('run')}", b"", rfc3339(at_ms))
 
 
 async def expire(log: Log, run: str, now_ms: int) -> float | None:

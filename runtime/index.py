@@ -9,10 +9,11 @@ import logging
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import orjson
 
+from protocol.a2a import state_name
 from protocol.checkpoint import FORM, dump, load
 from protocol.entries import ASK_START, Entry, decode
 from protocol.errors import HocketError, Unavailable
@@ -35,16 +36,18 @@ _SCHEMA = """
 create table if not exists meta (name text primary key, value text);
 create table if not exists runs (
     tenant text, id text, agent text, thread_id text, status text, created_at_ms integer, rev integer, state blob,
-    primary key (tenant, id)) without rowid;
+    task_state text, changed_at_ms integer, primary key (tenant, id)) without rowid;
 create index if not exists by_time on runs (tenant, created_at_ms desc, id desc);
 create index if not exists by_thread on runs (tenant, thread_id, created_at_ms desc, id desc);
+create index if not exists by_change on runs (tenant, agent, changed_at_ms desc, id desc, task_state, thread_id);
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
     """Which runs: every field that is not None must match, and one of `agents` and of `statuses` where there are any.
-    `before` is the (created_at_ms, id) of a row."""
+    `by` is the time that orders them, when they were created or when their status last changed, and `before` the
+    (time, id) of a row. `task_state` is A2A's word for the status, `changed_from_ms` counts itself in."""
 
     agent: str | None = None
     agents: tuple[str, ...] = ()
@@ -52,6 +55,9 @@ class Query:
     thread_id: str | None = None
     created_after_ms: int | None = None
     created_before_ms: int | None = None
+    changed_from_ms: int | None = None
+    task_state: str | None = None
+    by: Literal["created_at_ms", "changed_at_ms"] = "created_at_ms"
     before: tuple[int, str] | None = None
     limit: int = 50
 
@@ -106,25 +112,23 @@ class Index:
 
     def find(self, tenant: str, query: Query) -> list[RunState]:
         """Its newest runs first, at most `query.limit`, as of their last change of status, without messages."""
-        clauses, values = _wanted(tenant, query)
+        where, values = _where(tenant, query)
         if query.before is not None:
-            clauses.append("(created_at_ms, id) < (?, ?)")
+            where += f" and ({query.by}, id) < (?, ?)"
             values += query.before
         rows = self._rows(
-            f"select state from runs where {' and '.join(clauses)} order by created_at_ms desc, id desc limit ?",
-            [*values, query.limit],
+            f"select state from runs where {where} order by {query.by} desc, id desc limit ?", [*values, query.limit]
         )
         return [state for row in rows if (state := load(row[0])) is not None]
 
     def count(self, tenant: str, query: Query) -> int:
-        """How many of its runs match, whatever `query.before` and `query.limit` are."""
-        clauses, values = _wanted(tenant, query)
-        ((found,),) = self._rows(f"select count(*) from runs where {' and '.join(clauses)}", values)
-        return int(found)
+        """How many runs there are of these, on all pages."""
+        where, values = _where(tenant, query)
+        return int(self._rows(f"select count(*) from runs where {where}", values)[0][0])
 
-    def _rows(self, query: str, values: list[object]) -> list[tuple[Any, ...]]:
+    def _rows(self, asked: str, values: list[object]) -> list[tuple[Any, ...]]:
         try:
-            return self._db.execute(query, values).fetchall()
+            return self._db.execute(asked, values).fetchall()
         except sqlite3.DatabaseError as bad:
             self._rebuild(bad)
             raise Unavailable("The list of runs was damaged and is being built anew.") from bad
@@ -177,7 +181,7 @@ class Index:
             self._rev = delivery.rev
         if batch:
             rows = [_row(*one) for one in changed.items()]
-            self._db.executemany("insert or replace into runs values (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            self._db.executemany("insert or replace into runs values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
             self._db.execute("insert or replace into meta values ('rev', ?)", (str(self._rev),))
             self._db.commit()
 
@@ -193,26 +197,28 @@ class Index:
         changed[tenant, run_id] = state, delivery.rev
 
 
-def _wanted(tenant: str, query: Query) -> tuple[list[str], list[object]]:
-    """The conditions of a query and their values."""
+def _row(key: tuple[str, str], held: tuple[RunState, int]) -> tuple[object, ...]:
+    state, rev = held
+    status = state.status.value
+    changed = state_name(state), state.changed_at_ms
+    return (*key, state.agent, state.thread_id, status, state.created_at_ms, rev, dump(state), *changed)
+
+
+def _where(tenant: str, query: Query) -> tuple[str, list[object]]:
     clauses, values = ["tenant = ?"], list[object]([tenant])
-    for column, wanted in (("agent = ?", query.agent), ("thread_id = ?", query.thread_id),
+    for clause, wanted in (("agent = ?", query.agent), ("thread_id = ?", query.thread_id),
                            ("created_at_ms > ?", query.created_after_ms),
-                           ("created_at_ms < ?", query.created_before_ms)):  # fmt: skip
+                           ("created_at_ms < ?", query.created_before_ms),
+                           ("changed_at_ms >= ?", query.changed_from_ms),
+                           ("task_state = ?", query.task_state)):  # fmt: skip
         if wanted is not None:
-            clauses.append(column)
+            clauses.append(clause)
             values.append(wanted)
     for column, several in (("status", query.statuses), ("agent", query.agents)):
         if several:
             clauses.append(f"{column} in ({','.join('?' * len(several))})")
             values += several
-    return clauses, values
-
-
-def _row(key: tuple[str, str], held: tuple[RunState, int]) -> tuple[object, ...]:
-    state, rev = held
-    status = state.status.value
-    return (*key, state.agent, state.thread_id, status, state.created_at_ms, rev, dump(state))
+    return " and ".join(clauses), values
 
 
 def _slim(event: dict[str, object]) -> dict[str, object]:

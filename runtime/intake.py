@@ -14,12 +14,12 @@ from pydantic import BaseModel, ValidationError
 
 from protocol.errors import IllegalEvent
 from protocol.events import KNOWN, PROTOCOL_VERSION
+from protocol.instants import rfc3339
 from protocol.interrupts import asked
 from protocol.run import ABANDONED
 from protocol.state import Gate, RunState
 
 from .agents.contract import Decision, Options
-from .expiry import instant
 
 Event = dict[str, Any]
 
@@ -121,7 +121,7 @@ def _timed(interrupt: Any, at_ms: int) -> Any:
 
 
 def _after(at_ms: int, seconds: float) -> str:
-    return instant(at_ms + int(seconds * 1000))
+    return rfc3339(at_ms + int(seconds * 1000))
 
 
 _EXPIRES_SECONDS_MAX = 10 * 366 * 86_400.0

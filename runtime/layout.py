@@ -1,7 +1,8 @@
 """The streams and buckets that the log is made of.
 
 One stream `RUNS` holds `run.<tenant>.<run>.<lane>`; JetStream republishes what it has committed to `live.>`. Another,
-`CLOCK`, holds what is planned for an instant, until then, and what is due, until somebody has dealt with it.
+`CLOCK`, holds what is planned for an instant, until then, and what is due, until somebody has dealt with it. A third,
+`DEAD`, holds under `dead.<tenant>` the updates that no webhook has taken.
 """
 
 from collections.abc import Awaitable, Callable
@@ -20,6 +21,10 @@ CHECKPOINTS = "CHECKPOINTS"
 THREADS = "THREADS"
 AGENTS = "AGENTS"
 KEYS = "KEYS"
+PUSH = "PUSH"
+DEAD = "DEAD"
+DEAD_LETTERS_MAX = 10_000
+"""Of one tenant; the oldest give way."""
 
 _IN_USE = 10058
 
@@ -44,12 +49,27 @@ async def create(link: Link, request: Request, replicas: int) -> bool:
     except NotFoundError:
         info = await jetstream.add_stream(config)
     await _create_clock(request, replicas)
-    for bucket in (CHECKPOINTS, THREADS, AGENTS, KEYS):
+    try:
+        await jetstream.stream_info(DEAD)
+    except NotFoundError:
+        await jetstream.add_stream(_dead_letters(replicas))
+    for bucket in (CHECKPOINTS, THREADS, AGENTS, KEYS, PUSH):
         try:
             await jetstream.stream_info(f"KV_{bucket}")
         except NotFoundError:
             await jetstream.create_key_value(KeyValueConfig(bucket=bucket, direct=True, replicas=replicas))
     return (info.config.num_replicas or 1) > 1
+
+
+def _dead_letters(replicas: int) -> StreamConfig:
+    return StreamConfig(
+        name=DEAD,
+        subjects=["dead.*"],
+        storage=StorageType.FILE,
+        num_replicas=replicas,
+        allow_direct=True,
+        max_msgs_per_subject=DEAD_LETTERS_MAX,
+    )
 
 
 async def _create_clock(request: Request, replicas: int) -> None:

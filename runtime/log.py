@@ -25,7 +25,10 @@ _OVERHEAD_BYTES = 1024
 _READ_MESSAGES = 256
 _READ_BYTES = 2 << 20
 _WRONG_SEQUENCE = 10071
+_OUTRUN = 10164
+"""In a cluster: another's write to the same is under way, and which comes first is not settled yet."""
 _SCHEDULE = b"NATS/1.0\r\nNats-Schedule: @at %b\r\nNats-Schedule-Target: clock.due.%b\r\n\r\n"
+_ONCE = b"NATS/1.0\r\nNats-Msg-Id: %b\r\n\r\n"
 _EXPECTED = (
     b"NATS/1.0\r\nNats-Expected-Last-Subject-Sequence: %d\r\nNats-Expected-Last-Subject-Sequence-Subject: %b\r\n\r\n"
 )
@@ -164,7 +167,7 @@ class Log:
                 fault = error.get("description", "")
                 if error.get("err_code") == _WRONG_SEQUENCE and not tried:
                     raise WrongRevision(f"{scope}: {fault}")
-                if error.get("code") == 400 and error.get("err_code") != _WRONG_SEQUENCE:
+                if error.get("code") == 400 and error.get("err_code") not in (_WRONG_SEQUENCE, _OUTRUN):
                     raise TooLarge(f"The log refuses the write: {fault}.")
             except Unavailable as bad:
                 fault = bad.message
@@ -183,10 +186,13 @@ class Log:
             return found[1] if found else None
         return await self._direct_last(STREAM, f"{run}.{lane}")
 
-    async def read(self, run: str, after_rev: int = 0, up_to: int | None = None) -> AsyncIterator[list[Stored]]:
-        """The run's messages with a revision above `after_rev` (and at most `up_to`), in order, in batches."""
+    async def read(
+        self, run: str, after_rev: int = 0, up_to: int | None = None, lane: str = ">"
+    ) -> AsyncIterator[list[Stored]]:
+        """The messages of a run, or of one of its lanes, with a revision above `after_rev` (and at most `up_to`), in
+        order, in batches."""
         while up_to is None or after_rev < up_to:
-            batch, pending = await self._direct_batch(f"{run}.>", after_rev + 1)
+            batch, pending = await self._direct_batch(f"{run}.{lane}", after_rev + 1)
             kept = batch if up_to is None else [stored for stored in batch if stored.rev <= up_to]
             if kept:
                 yield kept
@@ -270,9 +276,13 @@ class Log:
 
     # ── keyed values: buckets of JetStream's key-value layout, with the same compare-and-set ─────────────────────
 
-    async def get(self, bucket: str, key: str) -> Stored | None:
-        """The value of a key; its body is empty where the key was deleted."""
-        return await self._direct_last(f"KV_{bucket}", f"$KV.{bucket}.{key}")
+    async def get(self, bucket: str, key: str, exact: bool = False) -> Stored | None:
+        """The value of a key; its body is empty where the key was deleted. `exact` asks the leader, as in `last`."""
+        stream, subject = f"KV_{bucket}", f"$KV.{bucket}.{key}"
+        if exact and self._replicated:
+            found = await self._next(stream, subject, None)
+            return found[1] if found else None
+        return await self._direct_last(stream, subject)
 
     async def put(self, bucket: str, key: str, value: bytes, expected: int | None = None) -> int:
         """Writes a key, if its revision is `expected` where that is given (0: absent). Raises WrongRevision."""
@@ -298,6 +308,26 @@ class Log:
             batch, more = await self._direct_batch(scope, rev + 1, stream=stream, form=_valued)
             found |= {stored.lane: stored.body for stored in batch if stored.body}
             rev, pending = (batch[-1].rev, more) if batch else (rev, False)
+        return found
+
+    # ── plain streams: kept in the order in which they came ──────────────────────────────────────────────────────
+
+    async def add(self, subject: str, body: bytes, once: str) -> int:
+        """Appends to a stream; what was sent under the same `once` within two minutes is not added again. Raises
+        Unavailable, and then it may be added or not."""
+        answer = orjson.loads((await self._requests.ask(subject, body, _ONCE % once.encode()))[1])
+        if "error" in answer:
+            raise Unavailable(f"The log takes no message: {answer['error'].get('description', '')}")
+        return int(answer["seq"])
+
+    async def stretch(self, stream: str, subject: str, rev: int, before: int) -> list[Stored]:
+        """Every message of the subject from `rev` on to below `before`, in order."""
+        found: list[Stored] = []
+        more = True
+        while more and rev < before:
+            batch, more = await self._direct_batch(subject, rev, stream=stream)
+            found += [stored for stored in batch if stored.rev < before]
+            rev = batch[-1].rev + 1 if batch else before
         return found
 
     # ── the clock: JetStream's scheduled messages ────────────────────────────────────────────────────────────────

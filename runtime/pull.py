@@ -48,14 +48,19 @@ class Delivery:
         await self.log.publish(self.reply, b"+WPI")
 
 
-async def ensure_consumer(log: Log, name: str, subjects: list[str], ack_wait_s: float, stream: str = STREAM) -> None:
-    """Creates the shared durable consumer, or gives it the present settings."""
+async def ensure_consumer(
+    log: Log, name: str, subjects: list[str], ack_wait_s: float, stream: str = STREAM, since: str | None = None
+) -> None:
+    """Creates the shared durable consumer, or gives it the present settings. What came before the instant `since`
+    (RFC 3339) is not for it."""
+    start = {"deliver_policy": "all"} if since is None else {
+        "deliver_policy": "by_start_time", "opt_start_time": since}  # fmt: skip
     config = {
         "durable_name": name,
         "name": name,
         "ack_policy": "explicit",
         "ack_wait": int(ack_wait_s * 1e9),
-        "deliver_policy": "all",
+        **start,
         "filter_subjects": subjects,
         "max_ack_pending": 100_000,
         "max_deliver": -1,

@@ -55,6 +55,29 @@ class Settings(BaseModel):
         "`CINATRA_AGUI_EXTERNAL_ENABLED` counts.",
     )
     mcp_agent_tools: bool = Field(True, description="Whether each agent is an MCP tool of its own, `run_<agent>`.")
+    push_timeout_s: float = Field(10.0, gt=0, le=60, description="How long a webhook may take to answer.")
+    push_retry_s: float = Field(
+        1.0,
+        gt=0,
+        le=300,
+        description="Longest pause before a webhook is tried again; doubles up to 300 s.",
+    )
+    push_attempts_max: int = Field(
+        12, ge=1, le=100, description="Tries of one update before it goes to the dead letters."
+    )
+    push_loopback_enabled: Switch = Field(
+        False, description="`true`, and nothing else, lets webhooks lead to this machine's loopback addresses."
+    )
+    public_url: str | None = Field(
+        None, pattern="^https?://", description="Address under which A2A peers reach the gateway, for agent cards."
+    )
+    a2a_agent: str | None = Field(None, description="The agent at `/a2a`; where it is not set, the first by name.")
+    a2a_capabilities: str = Field(
+        "streaming,push,extended_card",
+        pattern="^((streaming|push|extended_card)(,(streaming|push|extended_card))*)?$",
+        description="What A2A peers are offered, by comma.",
+    )
+    a2a_signing_key: Path | None = Field(None, description="Private key in PEM that signs agent cards.")
     keep_alive_s: float = Field(15.0, gt=0, description="Silence after which an SSE client is sent a comment.")
     stall_s: float = Field(30.0, gt=0, description="How long an SSE client may take nothing before it is let go.")
     cache_bytes_max: int = Field(64 << 20, ge=1 << 20, description="Memory for recently streamed parts of the log.")

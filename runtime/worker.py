@@ -27,6 +27,7 @@ from .expiry import ExpiryClock
 from .layout import AGENTS, STREAM
 from .log import Log, Stored
 from .pull import Delivery, Pull, ensure_consumer
+from .push import Pusher
 from .settings import Settings
 from .settle import settle
 
@@ -51,6 +52,7 @@ class Worker:
         self._lately: set[str] = set()
         self._stopping = False
         self._clock = ExpiryClock(log)
+        self._pusher = Pusher(log, settings)
         self._pull: Pull
         self._beat: asyncio.Task[None]
 
@@ -77,11 +79,13 @@ class Worker:
         )
         await self._pull.start()
         await self._clock.start()
+        await self._pusher.start()
         self._beat = asyncio.get_running_loop().create_task(self._heartbeats())
 
     async def stop(self, seconds: float = 10.0) -> None:
         """Takes no more asks, hands the running legs back, and waits for that at most so long."""
         self._stopping = True
+        pushing = asyncio.get_running_loop().create_task(self._pusher.stop())
         await self._pull.stop()
         await self._clock.stop()
         for execution, _ in self._legs():
@@ -90,6 +94,7 @@ class Worker:
             await asyncio.wait(self._tasks, timeout=seconds)
         self._beat.cancel()
         await self._end_listening()
+        await pushing
         if self._shop.tasks:
             await asyncio.wait(self._shop.tasks, timeout=2.0)
 

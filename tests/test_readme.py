@@ -11,6 +11,8 @@ from typing import Any
 import click
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
@@ -47,8 +49,13 @@ def test_every_setting_is_in_the_readme_as_it_is() -> None:
     assert rows("Settings") == told
 
 
-async def test_every_endpoint_is_in_the_readme_and_no_other(nats: EmbeddedServer, settings: Settings) -> None:
-    everything = settings.model_copy(update={"agui_external_enabled": True})
+async def test_every_endpoint_is_in_the_readme_and_no_other(
+    nats: EmbeddedServer, settings: Settings, tmp_path: Path
+) -> None:
+    key = tmp_path / "key.pem"
+    private = Ed25519PrivateKey.generate()
+    key.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    everything = settings.model_copy(update={"agui_external_enabled": True, "a2a_signing_key": key})
     async with open_gateway(everything, nats.url) as gateway:
         app: Any = gateway.app
         while not isinstance(app, Starlette):  # what is wrapped around it adds no path
@@ -58,8 +65,8 @@ async def test_every_endpoint_is_in_the_readme_and_no_other(nats: EmbeddedServer
     shape = {re.sub(r"\{[^}]*\}", "{}", path) for path in paths if not PAGE_PARTS.match(path)}
     shape -= {path for path in shape if path.startswith("/cinatra/") and path.removeprefix("/cinatra") in shape}
     told = {re.sub(r"\{[^}]*\}", "{}", row[0].strip("`").split()[1]) for row in rows("Endpoints")}
-    behind_one_route = {path for path in told if path.startswith("/copilotkit/")}
-    assert told - behind_one_route == shape - {"/copilotkit/{}"}
+    behind_one_route = {path for path in told if path.startswith(("/copilotkit/", "/a2a/{}"))} - shape
+    assert told - behind_one_route == shape - {"/copilotkit/{}", "/a2a", "/a2a/.well-known/agent-card.json"}
 
 
 def typed(group: click.Group) -> Iterator[tuple[str, click.Command]]:
@@ -117,7 +124,7 @@ async def test_the_shell_blocks_run_as_written_with_the_agent_as_written(tmp_pat
             assert process.returncode == 0, block
             said.append(out.decode())
         mailed = await _mailed(dev.url)
-    streamed, polled, resumed, asked, answered, talked, waited, listed = said
+    streamed, polled, resumed, asked, answered, talked, waited, listed, peered = said
     assert '"type":"RUN_FINISHED"' in streamed and "\nid: 20\n" in streamed
     assert '"status":"completed"' in polled and '"messages":' in polled and '"state":' in polled
     assert resumed.removeprefix(":\n\n") == "id: 21\n" + streamed.partition("\nid: 21\n")[2]
@@ -126,6 +133,7 @@ async def test_the_shell_blocks_run_as_written_with_the_agent_as_written(tmp_pat
     assert talked == "Hello Ada, we have not met before. \n"
     assert '"status":"completed"' in waited
     assert len(listed.splitlines()) == 2
+    assert '"protocolBinding":"JSONRPC"' in peered and '"TASK_STATE_COMPLETED"' in peered
 
 
 async def _mailed(url: str) -> list[str]:

@@ -4,6 +4,7 @@ All stand at the root and under `/cinatra`. The resume is there only where it is
 `{"error": text}`.
 """
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -31,6 +32,8 @@ FACE = "cinatra"
 PAGE = "page"
 PREFIXES = ("", "/cinatra")
 
+A2a = Callable[[Request, str, str], Awaitable[ASGIApp]]
+
 _VALUES_CHARS_MAX = 65_536
 _FIELDS_MAX = 20
 _APPROVED = "[Approved by operator]"
@@ -38,15 +41,16 @@ _NO_HURRY = b"retry: 30000\n\n"
 
 
 class Cinatra:
-    """The dialect over an engine. `resumes` says whether questions may be answered here."""
+    """The dialect over an engine. `resumes` says whether questions may be answered here; `a2a` answers a peer's
+    JSON-RPC under the dialect's path: request, face, and where in a task's metadata the run's id is to stand."""
 
-    def __init__(self, engine: Engine, streams: Streams, body_bytes_max: int, resumes: bool) -> None:
+    def __init__(self, engine: Engine, streams: Streams, body_bytes_max: int, resumes: bool, a2a: A2a) -> None:
         self._engine, self._streams, self._body_bytes_max = engine, streams, body_bytes_max
-        self._resumes = resumes
+        self._resumes, self._a2a = resumes, a2a
 
     def routes(self) -> list[Resource]:
         served: dict[str, Handlers] = {
-            "/api/a2a": {"GET": self.stream_task},
+            "/api/a2a": {"GET": self.stream_task, "POST": self.post_task},
             "/api/agents/runs/{run_id}/stream": {"GET": self.stream_run},
             "/api/agents/runs/{run_id}": {"GET": self.get_run},
         }
@@ -60,6 +64,9 @@ class Cinatra:
         if not run_id:
             raise Invalid("taskId is missing: name the run to follow.")
         return await self._stream(request, run_id, by)
+
+    async def post_task(self, request: Request) -> ASGIApp:
+        return await self._a2a(request, FACE, "cinatraRunId")
 
     async def stream_run(self, request: Request) -> ASGIApp:
         by = principal(request)

@@ -116,6 +116,15 @@ class Run:
         """Ends the leg with one question; takes what `question` takes."""
         return self.interrupts(self.question(message, **question))
 
+    def artifact(
+        self, *parts: dict[str, Any], name: str | None = None, description: str | None = None, id: str | None = None
+    ) -> dict[str, Any]:
+        """Something that is made, for A2A peers an artifact: parts of A2A's form, each with `text`, `raw` (base64),
+        `url` or `data`, and perhaps `mediaType` and `filename`. AG-UI clients are shown an activity."""
+        content = _given({"name": name, "description": description}) | {"parts": list(parts)}
+        told = {"messageId": id or self.new_id(), "activityType": "artifact", "content": content}
+        return {"type": "ACTIVITY_SNAPSHOT", **told}
+
     def state(self, snapshot: Any) -> dict[str, Any]:
         """The agent's whole state."""
         return {"type": "STATE_SNAPSHOT", "snapshot": snapshot}
@@ -151,18 +160,32 @@ class Screen(BaseModel):
     response_schema: dict[str, Any] = {}
 
 
+class Skill(BaseModel):
+    """Something an agent can do, as A2A's card tells it. One that is `extended` is told to callers with a credential
+    alone."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str = Field(min_length=1, max_length=128)
+    name: str = Field(min_length=1, max_length=200)
+    description: str = Field(min_length=1, max_length=4_000)
+    tags: list[str] = Field(min_length=1, max_length=50)
+    examples: list[str] = Field(default=[], max_length=50)
+    extended: bool = False
+
+
 class Options(BaseModel):
     """What an agent may declare about itself, as a dict in its attribute `hocket`.
 
     `input_schema` is the JSON Schema 2020-12 of the parameters that a run of it may be started with; `source` lets
-    clients read its source text.
+    clients read its source text. `skills` and the media types of `input_modes` and `output_modes` are for A2A's card;
+    what is not of a declared input mode is refused.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     title: str = ""
     description: str = ""
-    version: str = ""
     input_schema: dict[str, Any] | None = None
     screens: tuple[Screen, ...] = ()
     source: bool = False
@@ -172,6 +195,10 @@ class Options(BaseModel):
     interrupt_seconds: float | None = Field(None, gt=0)
     on_expiry: Literal["answer", "cancel", "fail"] = "cancel"
     default: JsonValue = None
+    version: str = Field("", max_length=64)
+    skills: list[Skill] = Field([], max_length=100)
+    input_modes: list[str] = Field([], max_length=50)
+    output_modes: list[str] = Field([], max_length=50)
 
 
 class Agent(Protocol):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import uvloop
 
-from . import reading, streams, tools, waiting
+from . import reading, streams, tasks, tools, waiting
 from .figures import Figure, table
 
 _MEASURES = (
@@ -23,6 +23,9 @@ _MEASURES = (
     reading.resume,
     reading.poll,
     waiting.waiting,
+    tasks.a2a_stream,
+    tasks.a2a_list,
+    tasks.a2a_get,
     tools.mcp,
 )
 

@@ -72,7 +72,7 @@ async def hocket(data: Path | None = None, **environ: str) -> AsyncIterator[Grou
 
 @contextlib.asynccontextmanager
 async def reference(script: str = "reference.py", *arguments: str) -> AsyncIterator[Ground]:
-    """AG-UI's reference style in one process, or another server of this folder."""
+    """What hocket is measured beside, in one process: AG-UI's reference style, or another script of this folder."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -48,7 +48,8 @@ async def _worker(url: str, name: str) -> None:
     from runtime.settings import load
     from runtime.worker import Worker
 
-    settings = load({}, ack_wait_s=1.0, append_timeout_s=20.0)
+    pushing = {"push_loopback_enabled": True, "push_timeout_s": 1.0, "push_retry_s": 0.1}
+    settings = load({}, ack_wait_s=1.0, append_timeout_s=20.0, **pushing)
     log = await Log.open(url, name, settings.append_timeout_s)
     worker = Worker(
         log, {call.__name__: PythonAgent(call.__name__, call) for call in (ticker, torrent, asking)}, settings, name

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
+from gateway.rest_push import PUSH_OPERATIONS
 from gateway.rest_table import OPERATIONS
 from runtime.nats_server import EmbeddedServer
 from runtime.settings import Settings
@@ -37,7 +38,8 @@ async def asks(run: Any) -> AsyncIterator[Any]:
 def doors() -> list[tuple[str, str, str, Any]]:
     """One request for everything that can be asked: face, method, path, body."""
     rest = [
-        ("rest", one.method, one.path.format(run_id="r1", thread_id="t1"), BODIES.get(one.name)) for one in OPERATIONS
+        ("rest", one.method, one.path.format(run_id="r1", thread_id="t1", dead_letter_id="1"), BODIES.get(one.name))
+        for one in (*OPERATIONS, *PUSH_OPERATIONS)
     ]
     copilot = [("copilotkit", "POST", "/copilotkit", {"method": "info"}), ("copilotkit", "POST", "/copilotkit", SINGLE)]
     copilot += [

@@ -20,14 +20,17 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from gateway.openapi import document
+from gateway.rest_push import PUSH_OPERATIONS
 from gateway.rest_table import OPERATIONS, PROBES
+from runtime.dead_letters import DeadLetter, bury
+from runtime.log import Log
 from runtime.nats_server import EmbeddedServer
 from runtime.settings import Settings
 from tests.house import House, bearer, give_key, open_house
 
 pytestmark = pytest.mark.anyio
 
-TABLE = [*OPERATIONS, *PROBES]
+TABLE = [*OPERATIONS, *PUSH_OPERATIONS, *PROBES]
 EXAMPLES = 30
 SECONDS_MAX = 5.0
 CHECKS = [
@@ -37,7 +40,7 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
-KNOWN = {"run_id": "known/run", "thread_id": "known thread"}
+KNOWN = {"run_id": "known/run", "thread_id": "known thread", "dead_letter_id": "1"}
 
 
 async def echo(run: Any) -> Any:
@@ -73,6 +76,10 @@ def ask_at_random(url: str, operation: schemathesis.APIOperation, key: str) -> N
 async def known_things(house: House) -> None:
     want = {"agent": "echo", "input": "hi", "run_id": KNOWN["run_id"], "thread_id": KNOWN["thread_id"]}
     assert (await house.client.post("/v1/runs", json=want, headers={"Prefer": "wait=5"})).status_code == 201
+    log = await Log.open(house.nats.url, "test-dead-letters", house.settings.append_timeout_s)
+    letter = DeadLetter("", KNOWN["run_id"], "c1", "https://example.com/", 2, 2, "500", 12, 1, 2)
+    await bury(log, "default", letter)
+    await log.close()
 
 
 @pytest.mark.parametrize("at", range(len(TABLE)), ids=[operation.name for operation in TABLE])

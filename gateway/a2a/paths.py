@@ -1,0 +1,79 @@
+"""Paths of the face: what one names, and the SDK's routes under the path that they know."""
+
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from starlette.routing import BaseRoute, Match
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .call import Call
+
+_ROOTS = ("message:send", "message:stream", "tasks", "extendedAgentCard", "v1")
+
+
+class Place(NamedTuple):
+    """A path of the face: the agent it names, if it does, and the tenant and operation of HTTP+JSON."""
+
+    agent: str | None
+    tenant: str
+    operation: str
+
+
+def place_of(path: str) -> Place:
+    """What a path below the face's own names; segments are as they were sent. JSON-RPC is the operation ``."""
+    segments = [part for part in path.split("/") if part]
+    agent = unquote(segments.pop(0)) if segments and segments[0] not in _ROOTS else None
+    tenant = unquote(segments.pop(0)) if len(segments) > 1 and segments[0] not in _ROOTS else ""
+    return Place(agent, tenant, "".join(f"/{part}" for part in segments))
+
+
+class Under(BaseRoute):
+    """All paths at and below one, whatever is encoded in them."""
+
+    def __init__(self, path: str, app: ASGIApp) -> None:
+        self.path, self._app = path, app
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        path = scope["path"] if scope["type"] == "http" else ""
+        return (Match.FULL, {"endpoint": self._app}) if f"{path}/".startswith(f"{self.path}/") else (Match.NONE, {})
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+
+
+class At:
+    """The SDK's routes under the path they know, with the body that was read already. What the call was refused is
+    raised in place of their answer."""
+
+    def __init__(self, app: ASGIApp, path: str, body: bytes, call: Call) -> None:
+        self._app, self._path, self._body, self._call = app, path, body, call
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def answered(message: Message) -> None:
+            if self._call.refused is None:
+                await send(message)
+
+        inner = {**scope, "path": unquote(self._path), "raw_path": self._path.encode(), "root_path": ""}
+        await self._app(inner, replayed(self._body, receive), answered)
+        if self._call.refused is not None:
+            raise self._call.refused
+
+
+def replayed(body: bytes, receive: Receive) -> Receive:
+    """A body that was read already, to be read again."""
+    told = False
+
+    async def again() -> Message:
+        nonlocal told
+        if told:
+            return await receive()
+        told = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again
+
+
+def raw_path(scope: Scope) -> str:
+    """The path as it was sent."""
+    raw: bytes | None = scope.get("raw_path")
+    return (raw.partition(b"?")[0] if raw is not None else str(scope["path"]).encode()).decode("latin-1")
