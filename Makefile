@@ -13,7 +13,7 @@ help:
 	@echo 'make run           start hocket: gateway, worker, demo agent, embedded nats-server (PORT=0 picks a free port)'
 	@echo 'make test          lint, then all tests'
 	@echo 'make lint          ruff and mypy'
-	@echo 'make conformance   the real AG-UI, CopilotKit and A2A clients against a fresh hocket; needs Node 20 or newer'
+	@echo 'make conformance   the real AG-UI, CopilotKit, A2A and MCP clients against a fresh hocket; needs Node 20 or newer'
 	@echo 'make tck           the A2A TCK against a fresh hocket: TCK=a checkout of it (TCK_PYTHON= its Python, REPORTS= a folder)'
 	@echo 'make bench         measure hocket beside the reference (JSON=FILE also writes the figures)'
 	@echo 'make soak          20,000 random runs cut everywhere, 500 questions with 1,000 answers at once each, 1,000 triggers'

@@ -2,14 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from runtime.engine import Engine
@@ -70,11 +70,15 @@ async def open_gateway(settings: Settings, nats_url: str) -> AsyncIterator[Gatew
         for timer in (streams.run(), _audits(engine)):
             closing.callback(asyncio.create_task(timer).cancel)
         closing.callback(streams.drain)
-        yield Gateway(build_app(engine, streams, settings, auth), engine, streams, auth)
+        from .mcp.face import Mcp  # its SDK takes half a second that a worker and a command need not spend
+
+        mcp = Mcp(engine, streams, settings)
+        await closing.enter_async_context(mcp.run())
+        yield Gateway(build_app(engine, streams, settings, auth, mcp.routes()), engine, streams, auth)
 
 
-def build_app(engine: Engine, streams: Streams, settings: Settings, auth: Auth) -> ASGIApp:
-    """Every face under its paths."""
+def build_app(engine: Engine, streams: Streams, settings: Settings, auth: Auth, more: Sequence[BaseRoute]) -> ASGIApp:
+    """Every face under its paths, `more` among them."""
     runs = AgUiStreams(engine, streams)
     agui = AgUi(runs, settings.body_bytes_max)
     copilotkit = CopilotKit(engine, runs, settings.body_bytes_max)
@@ -94,7 +98,7 @@ def build_app(engine: Engine, streams: Streams, settings: Settings, auth: Auth) 
     documents = document_routes(version("hocket"), [*OPERATIONS, *TRIGGER_OPERATIONS, *PUSH_OPERATIONS, *PROBES])
     probes = [Route("/healthz", healthz), Route("/readyz", readyz)]
     machines = [*agui.routes(), *copilotkit.routes(), *a2a.routes(), *cinatra.routes()]
-    faces = [*machines, *rest.routes(), *triggers.routes(), *RestPush(engine).routes()]
+    faces = [*machines, *rest.routes(), *triggers.routes(), *RestPush(engine).routes(), *more]
     routes = [*faces, *documents, *page_routes(settings.page_renderers, cinatra.get_run, cinatra.post_answer), *probes]
     inner = Starlette(routes=routes, exception_handlers=HANDLERS)
     inner.state.auth = auth

@@ -7,7 +7,7 @@ then only loopback is bound, and only pages of loopback may ask.
 import ipaddress
 import time
 from collections.abc import Callable, Collection
-from functools import partial
+from functools import lru_cache, partial
 from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
@@ -31,6 +31,16 @@ class Elsewhere(Forbidden):
     def __init__(self, what: str, given: str) -> None:
         told = f"Without API keys hocket answers on loopback only, and the {what} is {given[:80]!r}."
         HocketError.__init__(self, f"{told} Make a key with `hocket keys create` and send it.")
+        self.scope = ""
+
+
+class ForeignOrigin(Forbidden):
+    """A page of an origin that is not named, whatever its credential."""
+
+    code = "foreign_origin"
+
+    def __init__(self, message: str) -> None:
+        HocketError.__init__(self, message)
         self.scope = ""
 
 
@@ -98,9 +108,13 @@ class Auth:
         host = connection.headers.get("host", "")
         if not is_loopback(_hostname(f"//{host}")):
             raise Elsewhere("Host", host)
+        if not self.knows_origin(connection):
+            raise Elsewhere("Origin", connection.headers["origin"])
+
+    def knows_origin(self, connection: HTTPConnection) -> bool:
+        """Whether a page that asks, if one does, is of loopback or of an origin that is named."""
         origin = connection.headers.get("origin")
-        if origin is not None and origin not in self._origins and not is_loopback(_hostname(origin)):
-            raise Elsewhere("Origin", origin)
+        return origin is None or origin in self._origins or is_loopback(_hostname(origin))
 
 
 def principal(connection: HTTPConnection) -> Caller:
@@ -124,6 +138,14 @@ def tenant_wide(connection: HTTPConnection) -> Caller:
     return by
 
 
+def check_origin(connection: HTTPConnection) -> None:
+    """For a protocol that wants the Origin judged whatever the credential (MCP, Streamable HTTP). Raises Forbidden."""
+    auth: Auth = connection.app.state.auth
+    if not auth.knows_origin(connection):
+        origin = connection.headers["origin"]
+        raise ForeignOrigin(f"Pages of {origin[:80]!r} may not ask here: HOCKET_CORS_ORIGINS names those that may.")
+
+
 def holding(connection: HTTPConnection, by: Caller) -> Callable[[], bool]:
     """Says at any later time whether `by` may go on. It keeps nothing of the request."""
     auth: Auth = connection.app.state.auth
@@ -145,6 +167,7 @@ def check_bind(host: str, keyed: bool) -> None:
         )
 
 
+@lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     try:
         return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
@@ -152,6 +175,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+@lru_cache(maxsize=256)
 def _hostname(url: str) -> str:
     """Of a URL or `//host:port`; empty where that cannot be made out."""
     try:

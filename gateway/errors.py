@@ -101,6 +101,7 @@ _FORMS: tuple[tuple[str, Callable[..., Response]], ...] = (
     ("/api/", worded),
     ("/cinatra/", worded),
     ("/agents/status/", worded),
+    ("/veryfront/", worded),
 )
 
 

@@ -11,7 +11,7 @@ from .entries import Principal
 from .messages import Transcript, from_wire
 from .state import Attempt, Gate, Leg, OpenPart, RunState, Status, Step
 
-FORM = 3
+FORM = 4
 
 _PLAIN = (
     "seq",
@@ -26,6 +26,7 @@ _PLAIN = (
     "ended_at_ms",
     "input",
     "metadata",
+    "timeout_s",
     "state",
     "leg_state",
     "said",

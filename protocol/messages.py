@@ -93,6 +93,10 @@ class Transcript:
     def __iter__(self) -> Iterator[Message]:
         return iter(self._order)
 
+    def backwards(self) -> Iterator[Message]:
+        """From the last on."""
+        return reversed(self._order)
+
     def __len__(self) -> int:
         return len(self._order)
 

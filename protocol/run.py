@@ -63,6 +63,7 @@ def _start(state: RunState, event: Event) -> None:
     state.requester, state.face = Principal(**event["by"]), event["face"]
     state.created_at_ms = event["timestamp"]
     state.metadata = event.get("metadata") or {}
+    state.timeout_s = event.get("timeoutSeconds")
     state.input = {key: value for key, value in given.items() if key not in ("messages", "state")}
     state.messages = Transcript(from_wire(message) for message in given.get("messages", ()))
     state.state = {} if given.get("state") is None else given["state"]

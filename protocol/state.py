@@ -117,11 +117,11 @@ def step_id(name: str, owner: str | None) -> str:
 class RunState:
     """Everything a face may show of one run. Times are milliseconds since the epoch, UTC.
 
-    `gates` are all questions asked so far, `audit` tells in plain values who asked for what and who decided, in
-    order. `said` names the messages of this attempt, `leg_state` is the agent's state as it began, and `owners` tells
-    by bucket and id which subagent a client holds a message, call, activity or reasoning to be of. `begun` says in
-    which entry the agent first said a message, call, result or activity (by bucket and id), when a call was first
-    `ended`, and when there first was a `state`.
+    `timeout_s` bounds its working time, in which it does not wait. `gates` are all questions asked so far, `audit`
+    tells in plain values who asked for what and who decided, in order. `said` names the messages of this attempt,
+    `leg_state` is the agent's state as it began, and `owners` tells by bucket and id which subagent a client holds a
+    message, call, activity or reasoning to be of. `begun` says in which entry the agent first said a message, call,
+    result or activity (by bucket and id), when a call was first `ended`, and when there first was a `state`.
     """
 
     seq: int = 0
@@ -139,6 +139,7 @@ class RunState:
     ended_at_ms: int | None = None
     input: dict[str, Any] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
+    timeout_s: int | None = None
     messages: Transcript = field(default_factory=Transcript)
     steps: list[Step] = field(default_factory=list)
     state: Any = None

@@ -17,6 +17,7 @@ class Start:
     """What to run. `input` holds messages, state, tools, context and forwardedProps in AG-UI's wire form.
 
     `run_id` None gives a fresh id, or one that follows from `key`, so that a repeated key finds its own run.
+    `timeout_s` bounds the working time of all legs together.
     """
 
     agent: str
@@ -26,6 +27,7 @@ class Start:
     key: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     on_busy: Literal["reject", "cancel_previous"] | None = None
+    timeout_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,8 @@ def attached(state: RunState, want: Start, digest: str) -> Started:
 
 
 def start_digest(want: Start) -> str:
-    return _digest([want.agent, want.thread_id, want.run_id, want.input, want.metadata])
+    told = [want.agent, want.thread_id, want.run_id, want.input, want.metadata]
+    return _digest(told if want.timeout_s is None else [*told, want.timeout_s])
 
 
 def resume_digest(want: Resume) -> str:

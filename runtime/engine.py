@@ -78,7 +78,8 @@ class Engine:
         previous = await self._previous(by, thread_id, head, run_id, want.on_busy or agent["on_busy"], face)
         entry = ask(
             ASK_START, by, face, _now_ms(), agent=want.agent, runId=run_id, threadId=thread_id, previous=previous,
-            digest=digest, metadata=want.metadata, input=await self._own_input(want.input, by.tenant, previous),
+            digest=digest, metadata=want.metadata, timeoutSeconds=want.timeout_s,
+            input=await self._own_input(want.input, by.tenant, previous),
         )  # fmt: skip
         body = encode(1, entry)
         if len(body) > self._log.body_bytes_max:

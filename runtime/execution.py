@@ -43,6 +43,7 @@ logger = logging.getLogger("hocket.execution")
 
 Event = dict[str, Any]
 
+LEG_TIMEOUT, OWN_TIMEOUT = "RUN_TIMEOUT", "timeout"
 _GRACE_SECONDS = 1.0
 """How long an agent that is told to stop may take before its leg goes on without it."""
 _ITEMS_A_TURN = 1_000
@@ -187,7 +188,7 @@ class Execution:
 
     async def _hear(self, history: list[Event]) -> Event | None:
         """Lets the agent speak; the answer is the event that ends its leg, None if it was interrupted."""
-        seconds = self._shop.settings.run_seconds_max
+        seconds, code = _seconds_left(self._state, self._shop.settings.run_seconds_max, now_ms())
         loop = asyncio.get_running_loop()
         speaking = self._speaking = loop.create_task(self._speak(history))
         speaking.add_done_callback(_retrieve)
@@ -205,7 +206,8 @@ class Execution:
         if self._writer.broken.done():
             await self._writer.flush()
         if self._late:
-            return error("RUN_TIMEOUT", f"The run took longer than {seconds:g} s.")
+            longest = self._state.timeout_s if code == OWN_TIMEOUT else self._shop.settings.run_seconds_max
+            return error(code, f"The run took longer than {longest:g} s.")
         if self._hushed:
             return None
         return self._failed(asyncio.CancelledError()) if speaking.cancelled() else speaking.result()
@@ -322,6 +324,16 @@ class Execution:
         if not over:
             logger.warning("Worker %s has lost run %s to another worker", self._shop.worker, self._run)
         return Outcome.DONE if over else Outcome.LOST
+
+
+def _seconds_left(state: RunState, leg_seconds_max: float, at_ms: int) -> tuple[float, str]:
+    """How long the leg may take, and as what the end of that time is told. A run's own time stands still while it
+    waits: it is that of its legs."""
+    if state.timeout_s is None:
+        return leg_seconds_max, LEG_TIMEOUT
+    spans = [(leg.ended_at_ms or at_ms) - leg.started_at_ms for leg in state.legs if leg.started_at_ms is not None]
+    left = state.timeout_s - sum(spans) / 1000
+    return (max(left, 0.0), OWN_TIMEOUT) if left < leg_seconds_max else (leg_seconds_max, LEG_TIMEOUT)
 
 
 def _retrieve(task: "asyncio.Task[Any]") -> None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
+import orjson
+
 from protocol.a2a import state_name
 from protocol.checkpoint import FORM, dump, load
 from protocol.entries import ASK_START, Entry, decode
@@ -27,6 +29,7 @@ from .reader import Reader
 logger = logging.getLogger("hocket.index")
 
 _ROOM = 2_000
+_PARAMETERS_BYTES_MAX = 4096
 _GATHER_SECONDS = 0.05
 """A run's changes of status within this time are one write; who waits for them does not wait for this."""
 _SCHEMA = """
@@ -42,11 +45,12 @@ create index if not exists by_change on runs (tenant, agent, changed_at_ms desc,
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which runs: every field that is not None must match. `by` is the time that orders them, when they were created
-    or when their status last changed, and `before` the (time, id) of a row. `task_state` is A2A's word for the status,
-    `changed_from_ms` counts itself in."""
+    """Which runs: every field that is not None must match, and one of `agents` and of `statuses` where there are any.
+    `by` is the time that orders them, when they were created or when their status last changed, and `before` the
+    (time, id) of a row. `task_state` is A2A's word for the status, `changed_from_ms` counts itself in."""
 
     agent: str | None = None
+    agents: tuple[str, ...] = ()
     statuses: tuple[str, ...] = ()
     thread_id: str | None = None
     created_after_ms: int | None = None
@@ -210,19 +214,29 @@ def _where(tenant: str, query: Query) -> tuple[str, list[object]]:
         if wanted is not None:
             clauses.append(clause)
             values.append(wanted)
-    if query.statuses:
-        clauses.append(f"status in ({','.join('?' * len(query.statuses))})")
-        values += query.statuses
+    for column, several in (("status", query.statuses), ("agent", query.agents)):
+        if several:
+            clauses.append(f"{column} in ({','.join('?' * len(several))})")
+            values += several
     return " and ".join(clauses), values
 
 
 def _slim(event: dict[str, object]) -> dict[str, object]:
-    """An ask without what was sent with it: a list shows no messages, no state and no answers."""
-    slim = {**event, "input": {}} if event["type"] == ASK_START else event
+    """An ask without what was sent with it: a list shows no messages, no state and no answers, and of the input only
+    parameters that are short."""
+    slim = {**event, "input": _shown_input(event["input"])} if event["type"] == ASK_START else event
     if "answers" in slim:
         answers = cast(list[dict[str, object]], slim["answers"])
         slim = slim | {"answers": [one | {"payload": None, "text": None} for one in answers], "messages": []}
     return slim
+
+
+def _shown_input(given: Any) -> dict[str, object]:
+    """Null stands for parameters that are longer than a list shows."""
+    parameters = given.get("forwardedProps")
+    if not parameters:
+        return {}
+    return {"forwardedProps": parameters if len(orjson.dumps(parameters)) <= _PARAMETERS_BYTES_MAX else None}
 
 
 def _open(path: Path | None, created: str, last_rev: int) -> sqlite3.Connection:

@@ -21,6 +21,7 @@ from protocol.errors import HocketError, Unavailable
 from protocol.subjects import encode_token, parse_subject, run_subject
 
 from .agents.contract import Agents
+from .announcement import announce
 from .execution import Execution, Outcome, Workshop, now_ms
 from .expiry import ExpiryClock
 from .layout import AGENTS, STREAM
@@ -71,9 +72,7 @@ class Worker:
             await self._succeed()
         await self._ensure_queue()
         for agent in self._agents.values():
-            await self._log.put(
-                AGENTS, encode_token(agent.name), orjson.dumps(agent.options.model_dump() | {"name": agent.name})
-            )
+            await announce(self._log, agent, now_ms())
         self._end_listening = await self._log.listen("run.*.*", self._heard, lane="ask")
         self._log.on_reconnect(lambda: self._spawn(self._look_all()))
         self._pull = Pull(

@@ -19,6 +19,7 @@ FACES = {
     "gateway.a2a.routes",
     "gateway.agui",
     "gateway.copilotkit",
+    "gateway.mcp.face",
     "gateway.page.routes",
     "gateway.rest",
     "gateway.rest_triggers",

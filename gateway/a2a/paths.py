@@ -32,7 +32,7 @@ class Under(BaseRoute):
     """All paths at and below one, whatever is encoded in them."""
 
     def __init__(self, path: str, app: ASGIApp) -> None:
-        self.path, self._app = path, app
+        self.path, self.methods, self._app = path, ("GET", "POST"), app
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         path = scope["path"] if scope["type"] == "http" else ""

@@ -47,7 +47,7 @@ def screen(interrupt: dict[str, Any]) -> Screen:
 def snapshot(state: RunState, messages: list[dict[str, Any]]) -> dict[str, Any]:
     """The run as it is now; `messages` is its transcript in AG-UI's form."""
     given = state.input.get("forwardedProps")
-    contexts = [_context(interrupt) for interrupt in state.interrupts]
+    asked = contexts(state)
     told = {
         "status": STATUS[state.status],
         "error": state.error["message"] if state.error is not None else None,
@@ -60,9 +60,14 @@ def snapshot(state: RunState, messages: list[dict[str, Any]]) -> dict[str, Any]:
         "taskId": state.id,
         "traceId": None,
         "messages": messages,
-        "hitlContext": contexts[0] if contexts else None,
+        "hitlContext": asked[0] if asked else None,
     }
-    return told | ({"hitlContexts": contexts} if len(contexts) > 1 else {})
+    return told | ({"hitlContexts": asked} if len(asked) > 1 else {})
+
+
+def contexts(state: RunState) -> list[dict[str, Any]]:
+    """The screens of the open questions, the oldest first."""
+    return [_context(interrupt) for interrupt in state.interrupts]
 
 
 def _context(interrupt: dict[str, Any]) -> dict[str, Any]:

@@ -150,6 +150,16 @@ class Run:
         ]
 
 
+class Screen(BaseModel):
+    """A question that an agent may ask: its id, who draws it, and the JSON Schema of its answer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    renderer: str = ""
+    response_schema: dict[str, Any] = {}
+
+
 class Skill(BaseModel):
     """Something an agent can do, as A2A's card tells it. One that is `extended` is told to callers with a credential
     alone."""
@@ -165,12 +175,20 @@ class Skill(BaseModel):
 
 
 class Options(BaseModel):
-    """What an agent may declare about itself, as a dict in its attribute `hocket`. `version`, `skills` and the media
-    types of `input_modes` and `output_modes` are for A2A's card; what is not of a declared input mode is refused."""
+    """What an agent may declare about itself, as a dict in its attribute `hocket`.
+
+    `input_schema` is the JSON Schema 2020-12 of the parameters that a run of it may be started with; `source` lets
+    clients read its source text. `skills` and the media types of `input_modes` and `output_modes` are for A2A's card;
+    what is not of a declared input mode is refused.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    title: str = ""
     description: str = ""
+    input_schema: dict[str, Any] | None = None
+    screens: tuple[Screen, ...] = ()
+    source: bool = False
     retry: Literal["always", "never"] = "always"
     attempts: int | None = Field(None, ge=1, le=100)
     on_busy: Literal["reject", "cancel_previous"] = "reject"

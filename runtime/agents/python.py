@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from protocol import schema
 from protocol.errors import Refused
 
 from .blocking import Thread
@@ -32,6 +33,10 @@ class PythonAgent:
             self.options = Options(**(described | declared))
         except (ValidationError, TypeError) as bad:
             raise Refused(f"Agent {name} declares in its attribute 'hocket' what cannot be used: {bad}") from None
+        fault = schema.fault_of(self.options.input_schema) if self.options.input_schema is not None else None
+        if fault is not None:
+            raise Refused(f"Agent {name}: its input_schema is no JSON Schema 2020-12: {fault}")
+        self.source = _source(call) if self.options.source else ""
 
     def run(self, run: Run) -> AsyncGenerator[Any, None]:
         """What the callable says. An async generator is handed on as it is: each layer costs every event."""
@@ -67,6 +72,14 @@ class PythonAgent:
         finally:
             if thread is not None:
                 thread.end(last)
+
+
+def _source(call: Callable[..., Any]) -> str:
+    """The text of the callable, empty where there is none to be had."""
+    try:
+        return inspect.getsource(call if inspect.isroutine(call) else type(call))
+    except (OSError, TypeError):
+        return ""
 
 
 def load_agent(name: str, target: str) -> PythonAgent:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import uvloop
 
-from . import reading, streams, tasks, triggers, waiting
+from . import reading, streams, tasks, tools, triggers, waiting
 from .figures import Figure, table
 
 _MEASURES = (
@@ -27,6 +27,7 @@ _MEASURES = (
     tasks.a2a_list,
     tasks.a2a_get,
     triggers.triggers,
+    tools.mcp,
 )
 
 

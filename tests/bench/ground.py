@@ -71,12 +71,12 @@ async def hocket(data: Path | None = None, **environ: str) -> AsyncIterator[Grou
 
 
 @contextlib.asynccontextmanager
-async def reference(script: str = "reference.py") -> AsyncIterator[Ground]:
+async def reference(script: str = "reference.py", *arguments: str) -> AsyncIterator[Ground]:
     """What hocket is measured beside, in one process: AG-UI's reference style, or another script of this folder."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    process = _spawn([sys.executable, str(_HERE / script), str(port)], {})
+    process = _spawn([sys.executable, str(_HERE / script), str(port), *arguments], {})
 
     def listens() -> bool:
         with socket.socket() as probe:

@@ -82,7 +82,16 @@ async def through_a2a(crowd: Crowd, run: dict[str, Any], at: int) -> Told:
     return "a2a", 409 if status == 200 and "error" in told else status, told
 
 
-VOICES = (through_agui, through_rest, through_the_command, through_cinatra, through_a2a)
+async def through_mcp(crowd: Crowd, run: dict[str, Any], at: int) -> Told:
+    """A tool's refusal is an ordinary result, which is told as 409 here."""
+    call = {"name": "agent_run_resume", "arguments": {"runId": run["id"], "userResponse": str(at)}}
+    path = ("/mcp", "/api/mcp")[at % 2]
+    status, text = await crowd.post(path, {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call})
+    told = orjson.loads(text)["result"]["structuredContent"]
+    return "mcp", 409 if "error" in told else status, told
+
+
+VOICES = (through_agui, through_rest, through_the_command, through_cinatra, through_a2a, through_mcp)
 
 
 async def race(gates: int, answers: int, nats: EmbeddedServer, log: Log) -> None:
@@ -112,6 +121,9 @@ def check_told(told: list[Told]) -> None:
             assert (status, body) == (404, REFUSED)
         elif face == "a2a":
             check_told_in_a2a(body["error"], winner)
+        elif face == "mcp":
+            assert list(body) == ["error"] and re.match(r"The run is (running|completed)\. ", body["error"]), body
+            assert f"through {winner}" in body["error"] or "waits for no answer" in body["error"], body
         else:
             code = body["error"] if face == "agui" else body["code"]
             assert (status, code) == (409, "already_resolved"), body

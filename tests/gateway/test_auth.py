@@ -19,7 +19,9 @@ from tests.house import WAIT_SECONDS, agui_input, bearer, give_key, now_ms, open
 pytestmark = pytest.mark.anyio
 
 JSON = {"content-type": "application/json"}
-PUBLIC = re.compile(r"^GET (/healthz|/readyz|/openapi\.json|/docs.*|(/cinatra)?/agents/status/.*|/agents/page/.*)$")
+PUBLIC = re.compile(
+    r"^GET (/healthz|/readyz|/openapi\.json|/docs.*|(/cinatra)?/agents/status/.*|/agents/page/.*|.*/agent-card\.json)$"
+)
 BODIES = {"create_run": {"agent": "echo", "input": "hi"}, "resume_run": {"answers": []}}
 NAMES = dict.fromkeys(("run_id", "thread_id", "trigger_id", "subject"), "r1") | {"dead_letter_id": "1"}
 SINGLE = {"method": "agent/connect", "params": {"agentId": "echo"}, "body": agui_input()}

@@ -12,7 +12,8 @@ from ag_ui import core
 from protocol.checkpoint import dump
 from protocol.entries import Principal, decode
 from protocol.run import fold_all
-from protocol.state import RunState, Status
+from protocol.state import Leg, RunState, Status
+from runtime.execution import _seconds_left
 from runtime.log import Log
 from runtime.nats_server import EmbeddedServer
 from runtime.settings import Settings
@@ -356,3 +357,11 @@ async def test_a_second_run_of_a_thread_is_given_the_first_ones_messages(
         [("user", "one"), ("assistant", "answer 1"), ("user", "two")],
         [("assistant", "edited by the client"), ("user", "three")],
     ]
+
+
+def test_a_runs_own_time_is_that_of_its_legs_and_waiting_does_not_count() -> None:
+    worked = [Leg("a", 1, started_at_ms=0, ended_at_ms=2_000), Leg("b", 5, started_at_ms=900_000)]
+    assert _seconds_left(RunState(timeout_s=5, legs=worked), 60.0, 901_000) == (2.0, "timeout")
+    assert _seconds_left(RunState(timeout_s=5, legs=worked), 60.0, 999_000) == (0.0, "timeout")
+    assert _seconds_left(RunState(timeout_s=90, legs=worked), 60.0, 901_000) == (60.0, "RUN_TIMEOUT")
+    assert _seconds_left(RunState(legs=worked), 60.0, 901_000) == (60.0, "RUN_TIMEOUT")

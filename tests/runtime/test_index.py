@@ -54,7 +54,10 @@ async def test_runs_are_listed_newest_first_page_by_page_and_by_what_they_are(
         middle = everything[2][0]
         assert set(ids(index, created_after_ms=middle)) == {name for at, name in everything if at > middle}
         assert set(ids(index, created_before_ms=middle)) == {name for at, name in everything if at < middle}
-        assert index.find("other", Query()) == []
+        assert index.find("other", Query()) == [] and index.count("other", Query()) == 0
+        assert index.count("default", Query(limit=1, before=everything[2])) == 6  # a page changes no count
+        assert index.count("default", Query(agents=("agent", "nobody"))) == len(ids(index, agents=("agent",))) == 5
+        assert await engine.count(Query(agents=("agent", "patient"), statuses=("completed",)), by) == 5
         await engine.cancel("r3", by, "test")
         assert [state.id for state in await engine.list(Query(statuses=("cancelled",)), by)] == ["r3"]
 

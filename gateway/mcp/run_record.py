@@ -1,0 +1,203 @@
+"""RunState as Cinatra's tools tell it: the record of a poll, the messages, and who asked and who decided."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import orjson
+
+from protocol.entries import Principal
+from protocol.messages import REF, Message
+from protocol.run import ABANDONED
+from protocol.state import Gate, RunState, Status
+
+from ..dialects.cinatra_snapshot import STATUS, contexts
+from ..run_object import rfc3339, steps
+
+SPOKEN_CHARS_MAX = 65_536
+"""Most of the agent's words that a poll tells: the last ones. The messages have them all."""
+MESSAGES_BYTES_MAX = 4 << 20
+MESSAGES_MAX = 10_000
+
+Json = dict[str, Any]
+
+_TYPES = {"system": "setup", "developer": "setup", "user": "user", "assistant": "assistant", "tool": "tool"}
+
+
+def record(state: RunState, status_url: str) -> Json:
+    """The run as it is now, without what its agent declares today."""
+    given = state.input.get("forwardedProps")
+    by = state.requester
+    assert by is not None  # a run begins with its start
+    open_contexts = contexts(state)
+    told: Json = {
+        "id": state.id,
+        "runId": state.id,
+        "templateId": state.agent,
+        "packageName": state.agent,
+        "packageVersion": None,
+        "versionId": None,
+        "status": STATUS[state.status],
+        "title": None,
+        "inputParams": given if isinstance(given, dict) else {},
+        "stepResults": [{"name": one["name"], "startedAt": one["started_at"], "completedAt": one["ended_at"]}
+                        for one in steps(state)],
+        "streamedText": spoken(state, SPOKEN_CHARS_MAX),
+        "error": state.error["message"] if state.error is not None else None,
+        "createdAt": rfc3339(state.created_at_ms),
+        "startedAt": rfc3339(state.started_at_ms),
+        "completedAt": rfc3339(state.ended_at_ms),
+        "timeoutSeconds": state.timeout_s,
+        "runBy": by.id,
+        "orgId": state.tenant,
+        "projectId": None,
+        "authPolicy": None,
+        "sourceType": state.face,
+        "sourceId": None,
+        "idempotencyKey": None,
+        "a2aTaskId": state.id,
+        "a2aContextId": state.thread_id,
+        "parentRunId": None,
+        "agUiEnabled": True,
+        "lgThreadId": None,
+        "traceId": None,
+        "workflowId": None,
+        "workflowTaskId": None,
+        "statusUrl": status_url,
+        "hitlContext": open_contexts[0] if open_contexts else None,
+        "audit": audit(state),
+    }  # fmt: skip
+    return told | ({"hitlContexts": open_contexts} if len(open_contexts) > 1 else {})
+
+
+def audit(state: RunState) -> Json:
+    """Who started the run, who answered and who stopped it, from credentials alone."""
+    resumed = [gate for gate in state.gates if gate.by is not None and gate.answered_seq is not None]
+    resumed.sort(key=lambda gate: gate.answered_seq or 0)
+    started = _actor(state.requester)
+    stopped = _actor(state.cancelled_by) if state.cancelled_by is not None else None
+    said = [f"started by {started['id']}", *(f"resumed by {gate.by.id}" for gate in resumed if gate.by is not None)]
+    return {
+        "startedBy": started,
+        "resumedBy": [_resumer(gate) for gate in resumed],
+        "stoppedBy": stopped,
+        "summary": ", ".join(said + ([f"stopped by {stopped['id']}"] if stopped is not None else [])),
+    }
+
+
+def _actor(by: Principal | None) -> Json:
+    assert by is not None
+    return {"id": by.id, "kind": by.kind, "clientId": None}
+
+
+def _resumer(gate: Gate) -> Json:
+    return _actor(gate.by) | {"reviewTaskId": gate.id, "at": rfc3339(gate.at_ms), "dialect": gate.face}
+
+
+def own_messages(state: RunState) -> list[Message]:
+    """What was sent with the run and said in it, without its thread's history and what another attempt replaced."""
+    abandoned = ABANDONED["hocket"]
+    return [
+        message
+        for message in state.messages
+        if not message.rest.get(REF) and message.rest.get("metadata", {}).get("hocket") != abandoned
+    ]
+
+
+def spoken(state: RunState, chars_max: int) -> str:
+    """The agent's words so far, at most the last `chars_max`. What it costs is bounded by them, not by the run."""
+    parts: list[str] = []
+    left = chars_max
+    for message in _backwards(state):
+        if message.role == "assistant":
+            for delta in reversed(message.text or ()):
+                parts.append(delta[-left:])
+                left -= len(parts[-1])
+                if left == 0:
+                    return "".join(reversed(parts))
+    return "".join(reversed(parts))
+
+
+def _backwards(state: RunState) -> Iterator[Message]:
+    abandoned = ABANDONED["hocket"]
+    for message in state.messages.backwards():
+        if message.rest.get(REF):
+            return  # the thread's history stands in front of the run's own
+        if message.rest.get("metadata", {}).get("hocket") != abandoned:
+            yield message
+
+
+def messages(state: RunState, only: str | None) -> Json:
+    """The run's messages in order, the newest 4 MB of them; `hasMore` says that older ones were left out."""
+    whole = [item for item in _items(state) if only is None or item["messageType"] == only]
+    kept: list[Json] = []
+    size = 0
+    for item in reversed(whole[-MESSAGES_MAX:]):
+        size += len(item["body"].encode(errors="replace"))
+        if size > MESSAGES_BYTES_MAX and kept:
+            break
+        kept.append(item)
+    return {
+        "items": kept[::-1],
+        "total": len(whole),
+        "hasMore": len(kept) < len(whole),
+        "runId": state.id,
+        "runStatus": STATUS[state.status],
+        "lgThreadId": None,
+    }
+
+
+def _items(state: RunState) -> list[Json]:
+    """An ended run's outcome is its last message: the error, the result, or else what the agent said last."""
+    sent, said = rfc3339(state.created_at_ms), rfc3339(state.started_at_ms or state.created_at_ms)
+    ended = rfc3339(state.ended_at_ms)
+    told: list[Json] = []
+    for message in own_messages(state):
+        kind = _TYPES.get(message.role)
+        if kind is not None:
+            told.append({"id": message.id, "sequence": len(told) + 1, "role": message.role, "messageType": kind,
+                         "body": _body(message), "createdAt": sent if kind in ("setup", "user") else said})  # fmt: skip
+    outcome = _outcome(state)
+    if outcome is not None:
+        told.append({"id": f"{state.id}-final", "sequence": len(told) + 1, "role": "assistant",
+                     "messageType": "final", "body": outcome, "createdAt": ended})  # fmt: skip
+    elif state.status is Status.COMPLETED:
+        last = next((item for item in reversed(told) if item["messageType"] == "assistant"), None)
+        if last is not None:
+            last |= {"messageType": "final", "createdAt": ended}
+    return told
+
+
+def _outcome(state: RunState) -> str | None:
+    """What an ended run came to, where that is not among its messages already."""
+    if state.error is not None:
+        return state.error["message"]
+    if state.status is not Status.COMPLETED or state.result is None:
+        return None
+    return state.result if isinstance(state.result, str) else orjson.dumps(state.result).decode()
+
+
+def _body(message: Message) -> str:
+    """Its text; the calls of one that only calls; JSON of content that is in parts."""
+    if message.text is not None and (any(message.text) or not message.calls):
+        return "".join(message.text)
+    if message.calls:
+        return orjson.dumps([{"name": call.name, "arguments": "".join(call.args)} for call in message.calls]).decode()
+    content = message.rest.get("content")
+    return "" if content is None else orjson.dumps(content).decode()
+
+
+def output(state: RunState) -> str | None:
+    """What a completed run came to, as text."""
+    if state.status is not Status.COMPLETED:
+        return None
+    found = _outcome(state)
+    return found if found is not None else _last_words(_backwards(state))
+
+
+def _last_words(backwards: Iterable[Message]) -> str:
+    return next(("".join(one.text) for one in backwards if one.role == "assistant" and one.text), "")
+
+
+def last_said(state: RunState) -> str | None:
+    """The id of the agent's last message of this run."""
+    return next((message.id for message in _backwards(state) if message.role == "assistant"), None)

@@ -1,0 +1,63 @@
+"""Starting a run with an agent's parameters, as every tool that starts one does."""
+
+import uuid
+from typing import Any
+
+import orjson
+
+from protocol.errors import Invalid
+from runtime.asks import Start, Started
+
+from ..body import loads
+from ..idempotency import idempotency_key
+from .definitions import check_parameters, input_schema
+from .tool import FACE, Call
+
+PARAMETERS_BYTES_MAX = 65_536
+_MESSAGES = uuid.UUID("3b6d5f0e-92a3-5f0b-8f6e-0d2f4f6f1a11")
+
+
+async def start(call: Call, agent_name: str, parameters: dict[str, Any], timeout_s: int | None = None) -> Started:
+    """Records the start, and is the same start again under the same `Idempotency-Key`.
+
+    The parameters are the run's `forwardedProps`; `message` or `prompt` of them, else all of them as JSON, is the
+    user's message. Raises Invalid, AgentNotFound, Forbidden, RunMismatch, Unavailable.
+    """
+    if len(orjson.dumps(parameters)) > PARAMETERS_BYTES_MAX:
+        raise Invalid(f"inputParams: at most {PARAMETERS_BYTES_MAX} bytes of JSON.")
+    check_parameters(input_schema(await call.engine.agent(agent_name)), parameters)
+    key = idempotency_key(call.request)
+    message_id = uuid.uuid5(_MESSAGES, f"{call.by.tenant}\n{call.by.id}\n{key}") if key is not None else uuid.uuid4()
+    text = _message(parameters)
+    given = {
+        "messages": [{"id": str(message_id), "role": "user", "content": text}] if text is not None else [],
+        "state": None,
+        "tools": [],
+        "context": [],
+        "forwardedProps": parameters,
+    }
+    return await call.engine.start(Start(agent_name, given, key=key, timeout_s=timeout_s), call.by, FACE)
+
+
+def parameters_of(given: str | dict[str, Any] | None) -> dict[str, Any]:
+    """An object, or the JSON text of one. Raises Invalid."""
+    if isinstance(given, dict):
+        return given
+    if not given:
+        return {}
+    if len(given) > PARAMETERS_BYTES_MAX:
+        raise Invalid(f"inputParams: at most {PARAMETERS_BYTES_MAX} bytes of JSON.")
+    try:
+        told = loads(given.encode())
+    except Invalid as bad:
+        raise Invalid(f"inputParams: {bad.message}") from None
+    if not isinstance(told, dict):
+        raise Invalid("inputParams must be a JSON object.")
+    return told
+
+
+def _message(parameters: dict[str, Any]) -> str | None:
+    for name in ("message", "prompt"):
+        if isinstance(parameters.get(name), str):
+            return str(parameters[name])
+    return orjson.dumps(parameters).decode() if parameters else None
