@@ -226,3 +226,21 @@ def test_a_tenant_that_a_request_names_is_the_credentials_or_none(http: httpx.Cl
     ):  # fmt: skip
         refusal = peer.refused(operation, params)
         assert "tenant" in refusal.message and refusal.code in (-32602, None), operation
+
+
+@pytest.mark.requirement("A2A-114")
+@pytest.mark.parametrize("prefix", ["", "/cinatra"])
+def test_a_client_of_cinatra_speaks_a2a_at_its_own_path(http: httpx.Client, prefix: str) -> None:
+    def ask(method: str, params: Json, **headers: str) -> Json:
+        body = {"jsonrpc": "2.0", "id": 7, "method": method, "params": params}
+        told: Json = http.post(f"{prefix}/api/a2a", json=body, headers=headers).json()
+        return told
+
+    modern = {"A2A-Version": "1.0"}
+    task = ask("SendMessage", message("hi"), **modern)["result"]["task"]
+    assert task["metadata"] == {"cinatraRunId": task["id"]}
+    assert ask("GetTask", {"id": task["id"]}, **modern)["result"]["metadata"] == task["metadata"]
+    old = {"kind": "message", "messageId": "m", "role": "user", "parts": [{"kind": "text", "text": "hi"}]}
+    legacy = ask("message/send", {"message": old})["result"]
+    assert legacy["kind"] == "task" and legacy["metadata"] == {"cinatraRunId": legacy["id"]}
+    assert ask("GetTask", {"id": "nothing"}, **modern)["error"]["code"] == -32001

@@ -51,6 +51,13 @@ async def test_runs_are_listed_newest_first_page_by_page_and_by_what_they_are(
         assert pages == everything
         assert ids(index, agent="patient") == ids(index, statuses=("running", "queued")) == ["r3"]
         assert ids(index, thread_id="t0") == ["r5", "r0"]
+        changed = [state.id for state in index.find("default", Query(by="changed_at_ms"))]
+        assert changed[0] == "r5" and sorted(changed) == sorted(name for _, name in everything)
+        last = index.find("default", Query(task_state="TASK_STATE_COMPLETED", by="changed_at_ms", limit=1))[0]
+        assert ids(index, by="changed_at_ms", before=(last.changed_at_ms, last.id)) == changed[1:]
+        assert last.id in ids(index, changed_from_ms=last.changed_at_ms)
+        assert not ids(index, changed_from_ms=last.changed_at_ms + 60_000)
+        assert ids(index, task_state="TASK_STATE_WORKING") == ["r3"]
         middle = everything[2][0]
         assert set(ids(index, created_after_ms=middle)) == {name for at, name in everything if at > middle}
         assert set(ids(index, created_before_ms=middle)) == {name for at, name in everything if at < middle}
