@@ -28,6 +28,7 @@ from .cors import Cors
 from .dialects.cinatra import Cinatra
 from .documents import document_routes
 from .errors import HANDLERS
+from .mcp.face import Mcp
 from .page.routes import page_routes
 from .rest import Rest
 from .rest_push import PUSH_OPERATIONS, RestPush
@@ -70,8 +71,6 @@ async def open_gateway(settings: Settings, nats_url: str) -> AsyncIterator[Gatew
         for timer in (streams.run(), _audits(engine)):
             closing.callback(asyncio.create_task(timer).cancel)
         closing.callback(streams.drain)
-        from .mcp.face import Mcp  # its SDK takes half a second that a worker and a command need not spend
-
         mcp = Mcp(engine, streams, settings)
         await closing.enter_async_context(mcp.run())
         yield Gateway(build_app(engine, streams, settings, auth, mcp.routes()), engine, streams, auth)

@@ -5,6 +5,7 @@ import contextlib
 import gc
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TYPE_CHECKING
 
 from protocol.errors import Refused, Unavailable
 from runtime.agents.contract import Agents
@@ -12,10 +13,12 @@ from runtime.log import Log
 from runtime.settings import Settings
 from runtime.worker import Worker
 
-from .app import Gateway, open_gateway
 from .auth import check_bind
 from .server import Server, bind
 from .stop import stop_signals
+
+if TYPE_CHECKING:
+    from .app import Gateway
 
 _STOP_SECONDS = 10.0
 
@@ -40,11 +43,15 @@ def url_of(listening: socket.socket) -> str:
 
 
 @contextlib.asynccontextmanager
-async def serving(settings: Settings, nats_url: str, listening: socket.socket) -> AsyncIterator[tuple[Gateway, Server]]:
+async def serving(
+    settings: Settings, nats_url: str, listening: socket.socket
+) -> AsyncIterator[tuple["Gateway", Server]]:
     """A gateway that serves; on the way out its streams get their last comment and its requests their time.
 
     Raises Refused, before anyone is served, if the address is open to others and there is no key to ask them for.
     """
+    from .app import open_gateway  # the SDKs of its faces take a second, which a worker or a command need not spend
+
     async with open_gateway(settings, nats_url) as gateway:
         check_bind(listening.getsockname()[0], gateway.auth.keyed)
         settle_memory()

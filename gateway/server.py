@@ -9,13 +9,15 @@ import signal
 import socket
 import sys
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from protocol.errors import Refused
 
-from .app import Gateway
+if TYPE_CHECKING:
+    from .app import Gateway
 
 _BACKLOG = 2048
 _NOT_SENT_BYTES = 16 << 10
@@ -64,7 +66,7 @@ class StreamProtocol(HttpToolsProtocol):
 class Server(uvicorn.Server):
     """Serves one gateway until SIGTERM, SIGINT or `stop`; every open stream then gets its last comment."""
 
-    def __init__(self, gateway: Gateway, log_level: str = "warning") -> None:
+    def __init__(self, gateway: "Gateway", log_level: str = "warning") -> None:
         super().__init__(
             uvicorn.Config(
                 gateway.app,
