@@ -116,7 +116,7 @@ async def serve(folder: Path) -> None:
             Tasks(gateway.engine, gateway.streams).serve(server)
             sealed = RequestStateSecurity(keys=[b"k" * 32])
             server.middleware.append(RequestStateBoundary(sealed, default_audience="hocket"))
-            endpoint = Endpoint(calls, server, settings.body_bytes_max, streams=True)
+            endpoint = Endpoint(calls, server, settings, streams=True)
             app = Starlette(routes=[Resource("/mcp", {"POST": endpoint.post})], exception_handlers=HANDLERS)
             app.state.auth = gateway.auth
             listening = bind("127.0.0.1", 0)

@@ -28,6 +28,7 @@ def started(folder: Path, agents: Mapping[str, str], **settings: str) -> Iterato
     is in `output.txt` in the folder."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("HOCKET_", "CINATRA_"))}
     ready, told = folder / "ready.json", folder / "output.txt"
+    ready.unlink(missing_ok=True)  # of the one that was started here before
     served = [word for name, target in agents.items() for word in ("--agent", f"{name}={target}")]
     wanted = [command(), "dev", "--port", "0", "--data", str(folder / "data"), "--ready-file", str(ready), *served]
     with told.open("wb") as output:

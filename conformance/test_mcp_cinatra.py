@@ -176,7 +176,7 @@ def test_a_list_pages_through_120_runs(fresh: Any) -> None:
 @pytest.mark.requirement("cinatra.mcp-paths", "CIN-020")
 def test_both_paths_serve_the_tools_and_nothing_but_post(http: httpx.Client) -> None:
     one, other = (post(http, "tools/list", {}, path) for path in PATHS)
-    assert one.json() == other.json() and len(one.json()["result"]["tools"]) == 10
+    assert one.json() == other.json() and len(one.json()["result"]["tools"]) == 13
     for path in PATHS:
         for accept in ("*/*", "application/json", "text/event-stream, application/json"):
             answer = post(http, "tools/list", {}, path, accept=accept)

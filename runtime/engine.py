@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from protocol import answers
-from protocol.entries import ASK_CANCEL, ASK_RESUME, ASK_START, Principal, ask, encode
+from protocol.entries import ASK_CANCEL, ASK_RESUME, ASK_START, Principal, ask, decode, encode
 from protocol.errors import AgentNotFound, RunNotFound, ThreadBusy, TooLarge, Unavailable
 from protocol.messages import REF, resolve
 from protocol.state import RunState, Status
@@ -169,6 +169,17 @@ class Engine:
         """The run as the log has it now. Raises RunNotFound. The state is shared: read it, and before you wait."""
         check_scope(by, "runs:read")
         return await self._state(run_id, by, at_least_rev)
+
+    async def asked(self, run_id: str, by: Principal) -> Start:
+        """What the run was asked to do, to be asked again on a thread of its own: its agent, its time, and its input
+        without what its thread held before. Raises RunNotFound."""
+        check_scope(by, "runs:read")
+        first = await self._log.first_after(own_run(run_id, by), 0)
+        if first is None:
+            raise RunNotFound(run_id)
+        event = decode(first.body)[0].event
+        sent = [message for message in event["input"]["messages"] if not message.get(REF)]
+        return Start(event["agent"], {**event["input"], "messages": sent}, timeout_s=event.get("timeoutSeconds"))
 
     async def follow(self, run_id: str, by: Principal, after_seq: int = 0) -> Follow:
         """A cursor on the run's entries after `after_seq`. Raises RunNotFound. Close it."""

@@ -71,7 +71,9 @@ class Settings(BaseModel):
         False, description="`true`, and nothing else, lets webhooks lead to this machine's loopback addresses."
     )
     public_url: str | None = Field(
-        None, pattern="^https?://", description="Address under which A2A peers reach the gateway, for agent cards."
+        None,
+        pattern="^https?://",
+        description="Address under which clients reach the gateway, for agent cards and MCP's `statusUrl`.",
     )
     a2a_agent: str | None = Field(None, description="The agent at `/a2a`; where it is not set, the first by name.")
     a2a_capabilities: str = Field(

@@ -48,7 +48,8 @@ class Source:
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """A trigger that somebody asks for. `input` is AG-UI's, as in a Start. Without `thread_id` each run has a thread of
-    its own. `at_ms` goes with kind at, `cron` (five fields) and `timezone` (IANA) with cron, `event` with event."""
+    its own; `timeout_s` bounds the working time of each. `at_ms` goes with kind at, `cron` (five fields) and `timezone`
+    (IANA) with cron, `event` with event."""
 
     agent: str
     input: dict[str, Any]
@@ -62,6 +63,7 @@ class Wanted:
     thread_id: str | None = None
     on_busy: Literal["reject", "cancel_previous"] | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+    timeout_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +226,7 @@ def start_of(trigger: Trigger, occasion: Occasion) -> Start:
         None,
         {**want.metadata, "trigger": noted},
         want.on_busy,
+        want.timeout_s,
     )
 
 

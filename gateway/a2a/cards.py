@@ -24,6 +24,7 @@ from starlette.requests import Request
 from protocol.errors import Refused
 from runtime.settings import Settings
 
+from ..address import reached_at
 from ..auth import Auth
 from ..resource import segment
 from .call import CURSOR, IDEMPOTENCY, version_of
@@ -91,7 +92,7 @@ class Cards:
 
     def base(self, request: Request) -> str:
         """Where peers reach this gateway."""
-        return (self._settings.public_url or f"{request.url.scheme}://{request.url.netloc}").rstrip("/")
+        return reached_at(request, self._settings.public_url)
 
     def card(
         self, options: dict[str, Any], request: Request, extended: bool = False, default: bool = False

@@ -227,7 +227,7 @@ class RunRecord(Out):
     projectId: None
     authPolicy: None
     sourceType: str
-    sourceId: None
+    sourceId: str | None = Field(description="The trigger that has started the run.")
     idempotencyKey: None
     a2aTaskId: str
     a2aContextId: str

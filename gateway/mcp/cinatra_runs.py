@@ -1,6 +1,5 @@
 """Cinatra's tools that start runs, poll them and list them."""
 
-import re
 from datetime import datetime
 from typing import Any
 
@@ -27,10 +26,9 @@ from .cinatra_forms import (
 )
 from .run_record import messages, record
 from .starting import parameters_of, start
-from .tool import READS, STARTS, Call, Told, Tool, closed_or_error
+from .tool import READS, STARTS, TICKET, Call, Ticket, Told, Tool, closed_or_error
 from .words import misread, refuse
 
-_HOST = re.compile(r"[A-Za-z0-9.\-]+(:\d+)?|\[[0-9A-Fa-f:.]+\](:\d+)?")
 _STATUSES = {words: status.value for status, words in STATUS.items()}
 
 
@@ -67,10 +65,9 @@ def status_hint(told: dict[str, Any]) -> dict[str, Any]:
 
 
 def status_url(request: Request, run_id: str) -> str:
-    """The run's page, at the address by which the client has reached this gateway."""
-    host = request.headers.get("host", "")
-    base = f"{request.scope['scheme']}://{host}" if _HOST.fullmatch(host) else ""
-    return f"{base}/agents/status/{segment(run_id)}"
+    """The run's page, at the address where clients reach this gateway."""
+    ticket: Ticket = request.scope[TICKET]
+    return f"{ticket.reached_at}/agents/status/{segment(run_id)}"
 
 
 async def agent_run_messages_list(call: Call, form: MessagesForm) -> Told:

@@ -26,6 +26,7 @@ from protocol.errors import Invalid
 from runtime.engine import Engine
 from runtime.settings import Settings
 
+from ..address import reached_at
 from ..auth import check_origin, holding, tenant_wide
 from ..body import check_declared, loads, read_body
 from ..errors import MalformedJson
@@ -56,10 +57,10 @@ _NO_CHECKS = TransportSecuritySettings(enable_dns_rebinding_protection=False)
 class Endpoint:
     """One server behind one or more paths: in JSON for what answers at once, as a stream for what does not."""
 
-    def __init__(self, calls: Calls, server: Server[Any], body_bytes_max: int, streams: bool) -> None:
-        self._calls, self._body_bytes_max = calls, body_bytes_max
-        self._json = _manager(server, True, body_bytes_max)
-        self._stream = _manager(server, False, body_bytes_max) if streams else None
+    def __init__(self, calls: Calls, server: Server[Any], settings: Settings, streams: bool) -> None:
+        self._calls, self._body_bytes_max, self._public_url = calls, settings.body_bytes_max, settings.public_url
+        self._json = _manager(server, True, settings.body_bytes_max)
+        self._stream = _manager(server, False, settings.body_bytes_max) if streams else None
 
     @contextlib.asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
@@ -86,7 +87,8 @@ class Endpoint:
             return _error(types.INVALID_REQUEST, bad.message)
         slow = stream and self._stream is not None and isinstance(given, dict) and self._slow(given, json)
         manager = self._stream if slow and self._stream is not None else self._json
-        return Handed(manager, orjson.dumps(given), Ticket(by, holding(request, by)))
+        ticket = Ticket(by, holding(request, by), reached_at(request, self._public_url))
+        return Handed(manager, orjson.dumps(given), ticket)
 
     def _slow(self, given: dict[str, Any], json: bool) -> bool:
         params = given.get("params")
@@ -129,12 +131,12 @@ class Mcp:
     def __init__(self, engine: Engine, streams: Streams, settings: Settings) -> None:
         def endpoint(tools: tuple[Tool, ...]) -> Endpoint:
             calls = Calls(engine, streams, tools)
-            return Endpoint(calls, server_of(calls), settings.body_bytes_max, streams=False)
+            return Endpoint(calls, server_of(calls), settings, streams=False)
 
         calls = Calls(engine, streams, ALL, AgentTools(engine) if settings.mcp_agent_tools else None)
         server = server_of(calls, Library(engine))
         Tasks(engine, streams).serve(server)
-        whole = Endpoint(calls, server, settings.body_bytes_max, streams=True)
+        whole = Endpoint(calls, server, settings, streams=True)
         cinatra = endpoint(CINATRA)
         self._endpoints = dict(zip(PATHS, (whole, cinatra, cinatra, endpoint(VERYFRONT)), strict=True))
 

@@ -9,6 +9,7 @@ from protocol.entries import Principal
 from protocol.messages import REF, Message
 from protocol.run import ABANDONED
 from protocol.state import Gate, RunState, Status
+from runtime.triggers import FACE as TRIGGER_FACE
 
 from ..dialects.cinatra_snapshot import STATUS, contexts
 from ..run_object import rfc3339, steps
@@ -52,7 +53,7 @@ def record(state: RunState, status_url: str) -> Json:
         "projectId": None,
         "authPolicy": None,
         "sourceType": state.face,
-        "sourceId": None,
+        "sourceId": _trigger_of(state),
         "idempotencyKey": None,
         "a2aTaskId": state.id,
         "a2aContextId": state.thread_id,
@@ -67,6 +68,13 @@ def record(state: RunState, status_url: str) -> Json:
         "audit": audit(state),
     }  # fmt: skip
     return told | ({"hitlContexts": open_contexts} if len(open_contexts) > 1 else {})
+
+
+def _trigger_of(state: RunState) -> str | None:
+    """The trigger that has started the run. What is noted on a run counts only where a trigger has: a client may write
+    there what it likes."""
+    noted = state.metadata.get("trigger") if state.face == TRIGGER_FACE else None
+    return noted["id"] if noted is not None else None
 
 
 def audit(state: RunState) -> Json:

@@ -23,20 +23,30 @@ async def start(call: Call, agent_name: str, parameters: dict[str, Any], timeout
     The parameters are the run's `forwardedProps`; `message` or `prompt` of them, else all of them as JSON, is the
     user's message. Raises Invalid, AgentNotFound, Forbidden, RunMismatch, Unavailable.
     """
-    if len(orjson.dumps(parameters)) > PARAMETERS_BYTES_MAX:
-        raise Invalid(f"inputParams: at most {PARAMETERS_BYTES_MAX} bytes of JSON.")
+    check_size(parameters)
     check_parameters(input_schema(await call.engine.agent(agent_name)), parameters)
     key = idempotency_key(call.request)
     message_id = uuid.uuid5(_MESSAGES, f"{call.by.tenant}\n{call.by.id}\n{key}") if key is not None else uuid.uuid4()
+    want = Start(agent_name, input_of(parameters, str(message_id)), key=key, timeout_s=timeout_s)
+    return await call.engine.start(want, call.by, FACE)
+
+
+def input_of(parameters: dict[str, Any], message_id: str) -> dict[str, Any]:
+    """The input of a run that is started with these parameters."""
     text = _message(parameters)
-    given = {
-        "messages": [{"id": str(message_id), "role": "user", "content": text}] if text is not None else [],
+    return {
+        "messages": [{"id": message_id, "role": "user", "content": text}] if text is not None else [],
         "state": None,
         "tools": [],
         "context": [],
         "forwardedProps": parameters,
     }
-    return await call.engine.start(Start(agent_name, given, key=key, timeout_s=timeout_s), call.by, FACE)
+
+
+def check_size(parameters: dict[str, Any]) -> None:
+    """Raises Invalid."""
+    if len(orjson.dumps(parameters)) > PARAMETERS_BYTES_MAX:
+        raise Invalid(f"inputParams: at most {PARAMETERS_BYTES_MAX} bytes of JSON.")
 
 
 def parameters_of(given: str | dict[str, Any] | None) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """The one table of tools, in the order in which clients are shown them, and which of them each endpoint serves."""
 
-from . import cinatra_agents, cinatra_decisions, cinatra_runs, veryfront, waiting
+from . import cinatra_agents, cinatra_decisions, cinatra_runs, cinatra_triggers, veryfront, waiting
 from .tool import Tool
 
-CINATRA: tuple[Tool, ...] = (*cinatra_agents.TOOLS, *cinatra_runs.TOOLS, *cinatra_decisions.TOOLS)
+CINATRA: tuple[Tool, ...] = (
+    *cinatra_agents.TOOLS, *cinatra_runs.TOOLS, *cinatra_decisions.TOOLS, *cinatra_triggers.TOOLS,
+)  # fmt: skip
 VERYFRONT: tuple[Tool, ...] = veryfront.TOOLS
 ALL: tuple[Tool, ...] = (*CINATRA, *waiting.TOOLS, *VERYFRONT)
 

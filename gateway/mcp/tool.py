@@ -23,6 +23,7 @@ TICKET = "hocket.mcp"
 READS = types.ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
 STARTS = types.ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False)
 ANSWERS = types.ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False)
+REPLACES = types.ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=False)
 STOPS = types.ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True)
 
 Schema = dict[str, Any]
@@ -36,10 +37,12 @@ class Form(BaseModel):
 
 @dataclass(slots=True)
 class Ticket:
-    """What the HTTP side of a request and its handler tell each other. `fault` is what only HTTP can answer."""
+    """What the HTTP side of a request and its handler tell each other: who asks, for how long that holds, and where
+    clients reach the gateway. `fault` is what only HTTP can answer."""
 
     by: Caller
     holds: Callable[[], bool]
+    reached_at: str
     fault: HocketError | None = None
 
 
@@ -58,12 +61,14 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """An answer: one object, shown as JSON text too. `hint` says how to draw it, `links` lead to more of it."""
+    """An answer: one object, shown as JSON text too, unless `text` is shown in its place. `hint` says how to draw it,
+    `links` lead to more of it."""
 
     told: dict[str, Any]
     hint: dict[str, Any] | None = None
     links: list[types.ResourceLink] = field(default_factory=list)
     failed: bool = False
+    text: str | None = None
 
 
 Reply = Told | types.InputRequiredResult | dict[str, Any]
@@ -104,7 +109,8 @@ def shown(reply: Reply) -> Any:
     """The result of a reply: plain values, for a poll is the hot path of many clients."""
     if not isinstance(reply, Told):
         return reply
-    content: list[dict[str, Any]] = [{"type": "text", "text": orjson.dumps(reply.told).decode()}]
+    text = reply.text if reply.text is not None else orjson.dumps(reply.told).decode()
+    content: list[dict[str, Any]] = [{"type": "text", "text": text}]
     content += [link.model_dump(mode="json", by_alias=True, exclude_none=True) for link in reply.links]
     result: dict[str, Any] = {"content": content, "resultType": "complete"}
     if reply.failed:

@@ -33,7 +33,8 @@ async def names(house: House, path: str) -> list[str]:
 async def test_each_endpoint_serves_its_tools_and_all_have_closed_schemas_titles_and_hints(house: House) -> None:
     cinatra = ["agent_list", "agent_source_list", "agent_source_read", "agent_run", "agent_run_get",
                "agent_run_messages_list", "agent_run_list", "agent_run_resume", "agent_run_stop",
-               "agent_runs_stop"]  # fmt: skip
+               "agent_runs_stop", "agent_run_trigger_set", "agent_run_trigger_get",
+               "agent_run_trigger_delete"]  # fmt: skip
     assert await names(house, "/api/mcp") == await names(house, "/cinatra/api/mcp") == cinatra
     assert await names(house, "/veryfront/mcp") == ["get_agent_run"]
     whole = (await post(house, "tools/list", {})).json()["result"]["tools"]
