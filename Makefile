@@ -22,7 +22,7 @@ run: $(STAMP)
 	@exec .venv/bin/hocket dev $(RUN_OPTIONS) $(ARGS)
 
 test: lint
-	@$(PY) -m pytest tests
+	@$(PY) -m pytest tests -n 2
 
 lint: $(STAMP)
 	@$(PY) -m ruff check .
