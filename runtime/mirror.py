@@ -47,7 +47,7 @@ class Mirror:
         if before is not None:
             await asyncio.wait({before})
         self._now, self._next = self._next, None
-        newest = await self._log.get(self._bucket, ">")
+        newest = await self._log.get(self._bucket, ">", exact=True)
         if newest is None or self._rev >= newest.rev:
             return
         try:
