@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 LIST = "/v1/push/dead-letters"
-SHOWN = {"id", "run_id", "config_id", "url", "seq", "error", "attempts", "first_at", "last_at"}
+SHOWN = {"id", "run_id", "config_id", "url", "seq", "error", "attempts", "first_at", "last_at", "of_tenant"}
 
 
 @pytest.mark.requirement("push.dead-letters")

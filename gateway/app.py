@@ -34,8 +34,10 @@ from .rest import Rest
 from .rest_push import PUSH_OPERATIONS, RestPush
 from .rest_table import OPERATIONS, PROBES
 from .rest_triggers import RestTriggers
+from .rest_webhooks import RestWebhooks
 from .stream import Streams, Unwinding
 from .trigger_table import TRIGGER_OPERATIONS
+from .webhook_table import WEBHOOK_OPERATIONS
 
 _AUDIT_SECONDS = 15.0
 
@@ -94,10 +96,12 @@ def build_app(engine: Engine, streams: Streams, settings: Settings, auth: Auth, 
         ready = engine.ready and auth.ready
         return JSONResponse({"status": "ready" if ready else "not ready"}, 200 if ready else 503)
 
-    documents = document_routes(version("hocket"), [*OPERATIONS, *TRIGGER_OPERATIONS, *PUSH_OPERATIONS, *PROBES])
+    operations = [*OPERATIONS, *TRIGGER_OPERATIONS, *PUSH_OPERATIONS, *WEBHOOK_OPERATIONS, *PROBES]
+    documents = document_routes(version("hocket"), operations)
     probes = [Route("/healthz", healthz), Route("/readyz", readyz)]
     machines = [*agui.routes(), *copilotkit.routes(), *a2a.routes(), *cinatra.routes()]
-    faces = [*machines, *rest.routes(), *triggers.routes(), *RestPush(engine).routes(), *more]
+    told = [*RestPush(engine).routes(), *RestWebhooks(engine, settings.body_bytes_max).routes()]
+    faces = [*machines, *rest.routes(), *triggers.routes(), *told, *more]
     routes = [*faces, *documents, *page_routes(settings.page_renderers, cinatra.get_run, cinatra.post_answer), *probes]
     inner = Starlette(routes=routes, exception_handlers=HANDLERS)
     inner.state.auth = auth

@@ -25,6 +25,7 @@ from runtime.settings import Settings, load
 from .children import READY
 from .cli_keys import keys, who_may_ask
 from .cli_triggers import triggers
+from .cli_webhooks import webhooks
 from .dev import DEMO, run_dev
 from .roles import run_gateway, run_worker
 from .terminal.client import Client
@@ -201,6 +202,7 @@ def runs(agent: str | None, status: str | None, limit: int, url: str | None, as_
 
 hocket.add_command(keys)
 hocket.add_command(triggers)
+hocket.add_command(webhooks)
 
 
 def main() -> None:

@@ -35,7 +35,8 @@ class DeadLetterObject(BaseModel):
 
     id: str
     run_id: str
-    config_id: str = Field(description="Which of the run's webhooks.")
+    config_id: str = Field(description="Which of the run's webhooks, or of the tenant's.")
+    of_tenant: bool = Field(description="Whether it is one of `/v1/webhooks`.")
     url: str = Field(description="Where it was sent.")
     seq: int = Field(description="The entry of the run's log that it tells of.")
     error: str = Field(description="Why the last try failed.")
@@ -79,8 +80,8 @@ PUSH_OPERATIONS = (
         {200: Answer("It was tried, once and now.", {JSON: RedeliveryObject})},
         (404, 409, *_ALWAYS),
         NoQuery,
-        description="It is sent to the webhook as it is now. One that was removed is a conflict. What is taken is a "
-        "dead letter no more; what is not stays one.",
+        description="It is sent to the webhook as it is now. One that was removed or disabled is a conflict. What is "
+        "taken is a dead letter no more; what is not stays one.",
     ),
 )
 
@@ -111,7 +112,7 @@ class RestPush:
 
 
 def _told(letter: DeadLetter) -> dict[str, Any]:
-    shown = ("id", "run_id", "config_id", "url", "seq", "error", "attempts")
+    shown = ("id", "run_id", "config_id", "url", "seq", "error", "attempts", "of_tenant")
     times = {"first_at": rfc3339(letter.first_at_ms), "last_at": rfc3339(letter.last_at_ms)}
     return {name: getattr(letter, name) for name in shown} | times
 

@@ -17,8 +17,8 @@ _REV_MAX = 2**53
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """Entry `seq` of a run, which the webhook `config_id` was not told, and why. It holds no credentials; what would be
-    sent is made of the run and the webhook again."""
+    """Entry `seq` of a run, which the webhook `config_id`, of the run or else `of_tenant`, was not told, and why. It
+    holds no credentials; what would be sent is made of the run and the webhook again."""
 
     id: str
     run_id: str
@@ -30,6 +30,7 @@ class DeadLetter:
     attempts: int
     first_at_ms: int
     last_at_ms: int
+    of_tenant: bool = False
 
 
 async def bury(log: Log, tenant: str, letter: DeadLetter) -> None:

@@ -33,6 +33,7 @@ from .settings import Settings
 from .settle import settle
 from .states import States
 from .triggers import Triggers
+from .webhooks import Webhooks
 
 _AGENTS_SECONDS = 1.0
 _NAMESPACE = uuid.UUID("6f1d5a52-27d1-5e0a-9a52-6b0f5cf0a1b7")
@@ -49,6 +50,7 @@ class Engine:
         self._histories = threads.Histories(log)
         self._states = States(log)
         self.push = Push(log, settings)
+        self.webhooks = Webhooks(log, settings)
         self._appended_rev = 0
         self._agents: dict[str, dict[str, Any]] = {}
         self._agents_at = 0.0

@@ -3,7 +3,8 @@
 One stream `RUNS` holds `run.<tenant>.<run>.<lane>`; JetStream republishes what it has committed to `live.>`. Another,
 `CLOCK`, holds what is planned for an instant, until then, and what is due, until somebody has dealt with it. `EVENTS`
 takes `event.<tenant>.<subject>`, what anyone tells a tenant's triggers, until a worker has seen it, and `DEAD`, under
-`dead.<tenant>`, the updates that no webhook has taken.
+`dead.<tenant>`, the updates that no webhook has taken. `DELIVERIES` has the latest posts to a tenant's webhook under
+`delivery.<tenant>.<webhook>`.
 """
 
 from collections.abc import Awaitable, Callable
@@ -27,8 +28,12 @@ KEYS = "KEYS"
 TRIGGERS = "TRIGGERS"
 PUSH = "PUSH"
 DEAD = "DEAD"
+WEBHOOKS = "WEBHOOKS"
+DELIVERIES = "DELIVERIES"
 DEAD_LETTERS_MAX = 10_000
 """Of one tenant; the oldest give way."""
+DELIVERIES_MAX = 100
+"""Of one webhook, likewise."""
 
 EVENT_BYTES_MAX = 64 << 10
 """Largest body of an event."""
@@ -59,11 +64,13 @@ async def create(link: Link, request: Request, replicas: int) -> bool:
         info = await jetstream.add_stream(config)
     await _create_clock(request, replicas)
     await _create_events(request, replicas)
-    try:
-        await jetstream.stream_info(DEAD)
-    except NotFoundError:
-        await jetstream.add_stream(_dead_letters(replicas))
-    for bucket in (CHECKPOINTS, THREADS, AGENTS, KEYS, TRIGGERS, PUSH):
+    for kept in (_latest(DEAD, "dead.*", DEAD_LETTERS_MAX), _latest(DELIVERIES, "delivery.*.*", DELIVERIES_MAX)):
+        try:
+            await jetstream.stream_info(kept.name or "")
+        except NotFoundError:
+            kept.num_replicas = replicas
+            await jetstream.add_stream(kept)
+    for bucket in (CHECKPOINTS, THREADS, AGENTS, KEYS, TRIGGERS, PUSH, WEBHOOKS):
         try:
             await jetstream.stream_info(f"KV_{bucket}")
         except NotFoundError:
@@ -71,14 +78,10 @@ async def create(link: Link, request: Request, replicas: int) -> bool:
     return (info.config.num_replicas or 1) > 1
 
 
-def _dead_letters(replicas: int) -> StreamConfig:
+def _latest(name: str, subject: str, most: int) -> StreamConfig:
+    """A stream of the latest messages under each of its subjects."""
     return StreamConfig(
-        name=DEAD,
-        subjects=["dead.*"],
-        storage=StorageType.FILE,
-        num_replicas=replicas,
-        allow_direct=True,
-        max_msgs_per_subject=DEAD_LETTERS_MAX,
+        name=name, subjects=[subject], storage=StorageType.FILE, allow_direct=True, max_msgs_per_subject=most
     )
 
 

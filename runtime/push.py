@@ -30,8 +30,10 @@ from .log import Log, Stored
 from .outbound import Answer, Outbound, Undelivered
 from .pull import Delivery, Pull, ensure_consumer
 from .push_configs import Record, Standing
-from .push_update import Update, body_of, headers_of, next_update
+from .push_hooks import Hook, RunHook, TenantHook
+from .push_update import Update, next_update
 from .settings import Settings
+from .webhook_book import WebhookBook
 
 logger = logging.getLogger("hocket.push")
 
@@ -69,11 +71,13 @@ class Pusher:
         self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._origins: WeakValueDictionary[tuple[str, str], asyncio.Semaphore] = WeakValueDictionary()
+        self._webhooks = WebhookBook(log)
         self._pull = Pull(log, CONSUMER, _ROOM, self._take, self._ensure_soon)
 
     async def start(self) -> None:
         """Raises Unavailable or Refused if the log cannot be read."""
         await self._ensure()
+        await self._webhooks.start()
         await self._pull.start()
         self._beat = asyncio.get_running_loop().create_task(self._heartbeats())
 
@@ -87,6 +91,7 @@ class Pusher:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=2 * _END_SECONDS)
         self._beat.cancel()
+        await self._webhooks.stop()
 
     # ── the consumer ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -145,38 +150,41 @@ class Pusher:
         """Tells every webhook of the run what it is due up to this message; None once all are told, else the seconds
         after which to look again. Most runs have no webhook, and this is all that they cost."""
         run = delivery.subject.rpartition(".")[0]
+        question = self._webhooks.ask()
         record, _ = await push_configs.load(self._log, run)
-        if not record:
+        names = await self._webhooks.of(run, question)
+        if not record and not names:
             return None
         last = chunk(Stored(delivery.rev, "life", delivery.body)).last
-        behind = [name for name, one in record.items() if one.seq < last]
+        hooks: list[Hook] = [RunHook(run, name) for name, one in record.items() if one.seq < last]
+        hooks += [TenantHook(run, name, self._webhooks.finder(run, name)) for name in names]
         pauses = await asyncio.gather(
-            *(self._tell(run, name, last, delivery.rev) for name in behind), return_exceptions=True
+            *(self._tell(run, hook, last, delivery.rev) for hook in hooks), return_exceptions=True
         )
         for pause in pauses:
             if isinstance(pause, BaseException):
                 raise pause
         return min((pause for pause in pauses if isinstance(pause, float)), default=None)
 
-    async def _tell(self, run: str, name: str, last: int, rev: int) -> float | None:
-        """One webhook, up to the entry `last`, one update after the other."""
-        turn = self._turns.get((run, name))
+    async def _tell(self, run: str, hook: Hook, last: int, rev: int) -> float | None:
+        """One webhook, up to the entry `last`, which lies at `rev`, one update after the other."""
+        turn = self._turns.get((hook.record, hook.name))
         if turn is None:
-            turn = self._turns[run, name] = asyncio.Lock()
+            turn = self._turns[hook.record, hook.name] = asyncio.Lock()
         async with turn:
             while True:
-                one = (await push_configs.load(self._log, run))[0].get(name)
-                if one is None or one.seq >= last:
+                one = hook.standing((await push_configs.load(self._log, hook.record))[0])
+                if one is None or one.seq >= last or one.rev > rev:
                     return None
                 if (pause := self._not_yet(one)) is not None:
                     return pause
                 update = await next_update(self._log, run, one, rev)
-                async with self._slot(one.config.url) as free:
+                async with self._slot(hook.url(one)) as free:
                     if not free:
                         return random.uniform(_LATER_SECONDS, 3 * _LATER_SECONDS)
-                    claimed = await self._claim(run, one)
+                    claimed = await self._claim(hook, one)
                     if claimed is not None:
-                        await self._send(run, claimed, update)
+                        await self._send(run, hook, claimed, update)
 
     def _not_yet(self, one: Standing) -> float | None:
         """In how many seconds to look again. A claim nearly always ends long before its time: the longer it has lasted,
@@ -206,26 +214,26 @@ class Pusher:
                 return
             yield True
 
-    async def _claim(self, run: str, one: Standing) -> Standing | None:
+    async def _claim(self, hook: Hook, one: Standing) -> Standing | None:
         """The webhook in this sender's hands alone, None if it is not as it was any more."""
         mine = replace(one, claim=secrets.token_hex(8), claimed_until_ms=_now_ms() + int(self._claim_s * 1000))
         done = await push_configs.change(
-            self._log, run, lambda record: {**record, one.config.id: mine} if record.get(one.config.id) == one else None
+            self._log, hook.record, lambda record: _with(mine)(record) if hook.standing(record) == one else None
         )
         return mine if done is not None else None
 
-    async def _send(self, run: str, one: Standing, update: Update) -> None:
+    async def _send(self, run: str, hook: Hook, one: Standing, update: Update) -> None:
         """One try, and what follows from it. What became of the webhook meanwhile goes before."""
         tenant, run_id, _ = parse_subject(f"{run}.life")
         seq = update.entry.seq
         try:
-            fault = await self._try(run, run_id, one, update)
+            fault = await self._try(run_id, hook, one, update)
         except (HocketError, asyncio.CancelledError):
-            await self._finish(run, one, _with(one.freed()))
+            await self._finish(hook, one, _with(one.freed()))
             raise
         told = one.told(seq, update.rev)
         if fault is None:
-            await self._finish(run, one, _with(told))
+            await self._finish(hook, one, _with(told))
             return
         now, attempts = _now_ms(), one.attempts + 1
         first = one.first_at_ms or now
@@ -236,34 +244,41 @@ class Pusher:
                 one.freed(), attempts=attempts, first_at_ms=first, retry_at_ms=now + int(pause * 1000),
                 error=fault.words,
             )  # fmt: skip
-            await self._finish(run, one, _with(failed))
+            await self._finish(hook, one, _with(failed))
             return
-        name, url = one.config.id, one.config.url
-        if (await push_configs.load(self._log, run))[0].get(name) == one:
-            letter = DeadLetter("", run_id, name, url, seq, update.rev, fault.words, attempts, first, now)
+        if hook.standing((await push_configs.load(self._log, hook.record))[0]) == one:
+            letter = DeadLetter(
+                "", run_id, hook.name, hook.url(one), seq, update.rev, fault.words, attempts, first, now, hook.of_tenant
+            )
             await dead_letters.bury(self._log, tenant, letter)
-            logger.warning("Run %s: the webhook %r is not told %d: %s", run_id, name, seq, fault.words)
-        await self._finish(run, one, (lambda record: _without(record, one)) if fault.gone else _with(told))
+            logger.warning("Run %s: the webhook %r is not told %d: %s", run_id, hook.name, seq, fault.words)
+        if fault.gone:
+            await hook.end(self._log)
+        await self._finish(hook, one, (lambda record: _without(record, one)) if fault.gone else _with(told))
 
-    async def _try(self, run: str, run_id: str, one: Standing, update: Update) -> _Fault | None:
+    async def _try(self, run_id: str, hook: Hook, one: Standing, update: Update) -> _Fault | None:
         try:
-            body = await body_of(self._log, run, update, one.config.version, one.floor)
+            post = await hook.post(self._log, run_id, one, update)
         except HocketError:
             raise
         except Exception:  # it would be no better the next time, and what comes after it must not wait for ever
             logger.exception("Run %s: what %d tells cannot be made", run_id, update.entry.seq)
             return _Fault("What it tells cannot be made.", final=True)
-        if body is None:
+        if post is None:
             return None
+        began, status, fault = time.monotonic(), None, None
         try:
-            headers = headers_of(one.config, run_id, update.entry.seq)
-            return _judged(await self._outbound.post(one.config.url, headers, body))
-        except AddressRefused as fault:
-            return _Fault(fault.message, final=True)
-        except Undelivered as fault:
-            return _Fault(fault.message)
+            answer = await self._outbound.post(post.url, post.headers, post.body)
+            status, fault = answer.status, _judged(answer)
+        except AddressRefused as refused:
+            fault = _Fault(refused.message, final=True)
+        except Undelivered as failed:
+            fault = _Fault(failed.message)
+        words = fault.words if fault is not None else ""
+        await hook.note(self._log, update, post, one.attempts + 1, status, words, began)
+        return fault
 
-    async def _finish(self, run: str, one: Standing, how: Callable[[Record], Record]) -> None:
+    async def _finish(self, hook: Hook, one: Standing, how: Callable[[Record], Record]) -> None:
         """Writes what follows from a try, if the webhook is still in this sender's hands; one that was put in its place
         meanwhile need not wait for it any longer."""
 
@@ -275,7 +290,7 @@ class Pusher:
                 return _with(held.freed())(record)
             return None
 
-        await push_configs.change(self._log, run, turn)
+        await push_configs.change(self._log, hook.record, turn)
 
     def _pause(self, attempts: int, retry_after_s: float | None) -> float:
         """Exponential, with full jitter; a receiver that asks for more is given it."""

@@ -8,7 +8,7 @@ from functools import partial
 from protocol.entries import Principal, decode
 from protocol.errors import Conflict, Invalid, NotFound, RunNotFound, Unavailable
 
-from . import dead_letters, push_configs
+from . import dead_letters, push_configs, webhook
 from .access import check_scope, own_run
 from .addresses import AddressRefused
 from .chunks import chunk
@@ -16,7 +16,8 @@ from .dead_letters import DeadLetter
 from .log import Log
 from .outbound import Outbound, Undelivered
 from .push_configs import CONFIGS_MAX, PushConfig, Record, Standing
-from .push_update import Update, body_of, headers_of
+from .push_hooks import Hook, Post, RunHook, TenantHook
+from .push_update import Update
 from .settings import Settings
 
 DEAD_MAX = 200
@@ -99,25 +100,21 @@ class Push:
         check_scope(by, "runs:read")
         letter = await dead_letters.find(self._log, by.tenant, dead_id)
         run = own_run(letter.run_id, by)
-        one = (await push_configs.load(self._log, run))[0].get(letter.config_id)
+        hook = await self._hook(run, letter, by)
+        one = hook.standing((await push_configs.load(self._log, hook.record))[0])
         if one is None:
-            raise Conflict("The webhook of this dead letter was removed: there is nowhere to send it.")
+            raise Conflict("The webhook of this dead letter was removed or disabled: there is nowhere to send it.")
         if self._under_way >= _AT_ONCE:
             raise Unavailable(f"{_AT_ONCE} dead letters are being sent already: try again.")
         self._under_way += 1
         try:
-            body = await body_of(self._log, run, await self._update(run, letter), one.config.version, one.floor)
-            if body is None:
-                raise _unreadable()
-            headers = headers_of(one.config, letter.run_id, letter.seq)
-            answer = await self._outbound.post(one.config.url, headers, body)
-        except (AddressRefused, Undelivered) as fault:
-            return Redelivery(False, None, fault.message)
+            update = await self._update(run, letter)
+            post = await hook.post(self._log, letter.run_id, one, update)
+            if post is None:
+                raise Conflict("The webhook of this dead letter is not told of that any more.")
+            return await self._once(hook, letter, update, post)
         finally:
             self._under_way -= 1
-        if answer.good:
-            await dead_letters.drop(self._log, letter)
-        return Redelivery(answer.good, answer.status, answer.reason)
 
     # ── inside ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -142,6 +139,25 @@ class Push:
     async def _life_seq(self, run: str) -> int:
         life = await self._log.last(run, exact=True, lane="life")
         return chunk(life).last if life is not None else 0
+
+    async def _hook(self, run: str, letter: DeadLetter, by: Principal) -> Hook:
+        if not letter.of_tenant:
+            return RunHook(run, letter.config_id)
+        held = await webhook.load(self._log, by.tenant)
+        return TenantHook(run, letter.config_id, lambda: held.get(letter.config_id))
+
+    async def _once(self, hook: Hook, letter: DeadLetter, update: Update, post: Post) -> Redelivery:
+        began = time.monotonic()
+        try:
+            answer = await self._outbound.post(post.url, post.headers, post.body)
+            done = Redelivery(answer.good, answer.status, answer.reason)
+        except (AddressRefused, Undelivered) as fault:
+            done = Redelivery(False, None, fault.message)
+        words = "" if done.delivered else f"{done.status or ''} {done.reason}".strip()
+        await hook.note(self._log, update, post, letter.attempts + 1, done.status, words, began)
+        if done.delivered:
+            await dead_letters.drop(self._log, letter)
+        return done
 
     async def _update(self, run: str, letter: DeadLetter) -> Update:
         async for batch in self._log.read(run, letter.rev - 1, letter.rev, lane="life"):

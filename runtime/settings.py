@@ -28,7 +28,8 @@ class Settings(BaseModel):
     host: str = Field("127.0.0.1", description="Address the gateway listens on. Any but loopback needs a key.")
     port: int = Field(8700, ge=0, le=65535, description="Port of the gateway; 0 picks a free one.")
     url: str = Field(
-        "http://127.0.0.1:8700", description="The gateway that `run`, `tail`, `resume`, `runs` and `triggers` speak to."
+        "http://127.0.0.1:8700",
+        description="The gateway that `run`, `tail`, `resume`, `runs`, `triggers`, `webhooks` speak to.",
     )
     key: str | None = Field(
         None, repr=False, description="The API key that `run`, `tail`, `resume`, `runs` and `triggers` send."

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from protocol.entries import decode
-from protocol.errors import HocketError, Unavailable
+from protocol.errors import HocketError
 from protocol.run import ends_as, fold_all
 from protocol.state import RunState
 from protocol.subjects import encode_token, parse_subject, run_subject
@@ -20,8 +20,8 @@ from protocol.subjects import encode_token, parse_subject, run_subject
 from .firing import Firing, now_ms
 from .layout import EVENTS, STREAM, TRIGGERS
 from .log import Log
+from .mirror import Mirror
 from .pull import Delivery, has_consumer
-from .reader import Reader
 from .shared import Shared
 from .trigger import DEPTH_MAX, Fired, Occasion, Trigger, load, matches
 from .triggers import note
@@ -32,8 +32,6 @@ _RUNS = "trigger-runs"
 _ROOM = 128
 _AGAIN_SECONDS = 0.5
 _ACK_WAIT_SECONDS = 5.0
-_BOOK_ROOM = 2_000
-_BOOK_SECONDS = 5.0
 _RESULT_BYTES_MAX = 64 << 10
 _DEPTH_JSON_MAX = 100
 _KEEP_TRIGGERS = 50
@@ -45,41 +43,19 @@ class Book:
     def __init__(self, log: Log, on_run: Callable[[Trigger], None]) -> None:
         self._log, self._on_run = log, on_run
         self._by_tenant: dict[str, dict[str, Trigger]] = {}
-        self._rev = 0
-        self._grown = asyncio.Event()
-        self._now: asyncio.Task[None] | None = None
-        self._next: asyncio.Task[None] | None = None
-        self._reader = Reader(
-            log, "triggers", f"KV_{TRIGGERS}", [f"$KV.{TRIGGERS}.>"], _BOOK_ROOM, self._take, lambda: 0
-        )
+        self._mirror = Mirror(log, "triggers", TRIGGERS, self._take)
 
     async def start(self) -> None:
-        await self._reader.start()
+        await self._mirror.start()
 
     async def stop(self) -> None:
-        await self._reader.stop()
+        await self._mirror.stop()
 
     async def of(self, tenant: str) -> list[Trigger]:
         """Those of a tenant, which is named as in a subject, with every change that was written before the question.
         Raises Unavailable."""
-        if self._next is None:
-            self._next = asyncio.get_running_loop().create_task(self._catch_up(self._now))
-        await asyncio.shield(self._next)
+        await self._mirror.current()
         return list(self._by_tenant.get(tenant, {}).values())
-
-    async def _catch_up(self, before: "asyncio.Task[None] | None") -> None:
-        """Who asks while the log is being asked waits for the next time, which all of them share."""
-        if before is not None:
-            await asyncio.wait({before})
-        self._now, self._next = self._next, None
-        newest = await self._log.get(TRIGGERS, ">")
-        try:
-            async with asyncio.timeout(_BOOK_SECONDS):
-                while newest is not None and self._rev < newest.rev:
-                    self._grown.clear()
-                    await self._grown.wait()
-        except TimeoutError:
-            raise Unavailable("The triggers could not be read in time.") from None
 
     def _take(self, delivery: Delivery) -> None:
         _, _, tenant, trigger_id = delivery.subject.split(".")
@@ -91,8 +67,6 @@ class Book:
                 self._on_run(trigger)
         elif mine.pop(trigger_id, None) is not None or not mine:
             self._by_tenant = {name: held for name, held in self._by_tenant.items() if held}
-        self._rev = max(self._rev, delivery.rev)
-        self._grown.set()
 
 
 class TriggerEvents:

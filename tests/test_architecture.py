@@ -23,6 +23,7 @@ FACES = {
     "gateway.page.routes",
     "gateway.rest",
     "gateway.rest_triggers",
+    "gateway.rest_webhooks",
     "gateway.dialects.cinatra",
 }
 MAY_IMPORT_THE_LOG = {"gateway.app", "gateway.roles"}

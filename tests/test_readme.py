@@ -124,7 +124,22 @@ async def test_the_shell_blocks_run_as_written_with_the_agent_as_written(tmp_pat
             assert process.returncode == 0, block
             said.append(out.decode())
         mailed = await _mailed(dev.url)
-    streamed, polled, resumed, asked, answered, talked, waited, listed, peered, morning, after, told, triggers = said
+    (
+        streamed,
+        polled,
+        resumed,
+        asked,
+        answered,
+        talked,
+        waited,
+        listed,
+        peered,
+        hooked,
+        morning,
+        after,
+        told,
+        triggers,
+    ) = said
     assert '"type":"RUN_FINISHED"' in streamed and "\nid: 20\n" in streamed
     assert '"status":"completed"' in polled and '"messages":' in polled and '"state":' in polled
     assert resumed.removeprefix(":\n\n") == "id: 21\n" + streamed.partition("\nid: 21\n")[2]
@@ -133,6 +148,7 @@ async def test_the_shell_blocks_run_as_written_with_the_agent_as_written(tmp_pat
     assert talked == "Hello Ada, we have not met before. \n"
     assert '"status":"completed"' in waited
     assert len(listed.splitlines()) == 2
+    assert '"secret":"whsec_' in hooked
     assert '"protocolBinding":"JSONRPC"' in peered and '"TASK_STATE_COMPLETED"' in peered
     assert morning.startswith("morning  hello  cron 0 7 * * 1-5 Europe/Berlin  next 20")
     assert '"statuses":["completed"]' in after and '"subject":"orders.new"' in told

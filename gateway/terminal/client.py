@@ -111,6 +111,17 @@ class Client:
         """The run that was started."""
         return self._json("POST", f"/v1/triggers/{quote(trigger_id, safe='')}/fire")
 
+    def webhooks(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._json("GET", "/v1/webhooks")["webhooks"]
+        return found
+
+    def create_webhook(self, want: dict[str, Any]) -> dict[str, Any]:
+        """With its secret."""
+        return self._json("POST", "/v1/webhooks", json=want)
+
+    def delete_webhook(self, webhook_id: str) -> None:
+        self._json("DELETE", f"/v1/webhooks/{quote(webhook_id, safe='')}")
+
     def events(self, run_id: str, after_seq: int) -> Iterator[Told]:
         """Every entry after `after_seq` once, in order, until the run has ended; a lost connection is made again."""
         heard_at, pause = time.monotonic(), _PAUSE_SECONDS_MIN

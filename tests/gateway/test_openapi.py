@@ -23,6 +23,8 @@ from gateway.openapi import document
 from gateway.rest_push import PUSH_OPERATIONS
 from gateway.rest_table import OPERATIONS, PROBES
 from gateway.trigger_table import TRIGGER_OPERATIONS
+from gateway.webhook_table import WEBHOOK_OPERATIONS
+from runtime import webhook
 from runtime.dead_letters import DeadLetter, bury
 from runtime.log import Log
 from runtime.nats_server import EmbeddedServer
@@ -31,7 +33,7 @@ from tests.house import House, bearer, give_key, open_house
 
 pytestmark = pytest.mark.anyio
 
-TABLE = [*OPERATIONS, *TRIGGER_OPERATIONS, *PUSH_OPERATIONS, *PROBES]
+TABLE = [*OPERATIONS, *TRIGGER_OPERATIONS, *PUSH_OPERATIONS, *WEBHOOK_OPERATIONS, *PROBES]
 EXAMPLES = 30
 SECONDS_MAX = 5.0
 CHECKS = [
@@ -43,7 +45,7 @@ CHECKS = [
 ]
 KNOWN = {
     "run_id": "known/run", "thread_id": "known thread", "trigger_id": "known/trigger", "subject": "a.b",
-    "dead_letter_id": "1",
+    "dead_letter_id": "1", "webhook_id": "known/webhook",
 }  # fmt: skip
 
 
@@ -86,6 +88,8 @@ async def known_things(house: House) -> None:
     log = await Log.open(house.nats.url, "test-dead-letters", house.settings.append_timeout_s)
     letter = DeadLetter("", KNOWN["run_id"], "c1", "https://example.com/", 2, 2, "500", 12, 1, 2)
     await bury(log, "default", letter)
+    shut = webhook.Webhook(KNOWN["webhook_id"], "https://127.0.0.1/").rotated(1)  # nothing is sent there
+    await webhook.change(log, "default", lambda _: {shut.id: shut})
     await log.close()
 
 
@@ -95,7 +99,7 @@ async def test_no_request_gets_an_answer_that_the_document_does_not_have(
 ) -> None:
     async with open_house(nats, settings, echo=echo) as house:
         await known_things(house)
-        key = await give_key(house)
+        key = await give_key(house, scopes=["admin"])
         schema = schemathesis.openapi.from_dict((await house.client.get("/openapi.json")).json())
         operations = {found.definition.raw["operationId"]: found for found in map(Ok.ok, schema.get_all_operations())}
         assert len(operations) == len(TABLE)

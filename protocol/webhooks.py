@@ -1,0 +1,31 @@
+"""What a webhook of `/v1` is told of a run: one message for each entry of its life that is of interest outside."""
+
+from typing import Any
+
+from .run import ends_as
+from .run_object import rfc3339, run_object
+from .state import RunState
+
+EVENTS = ("run.started", "run.waiting", "run.completed", "run.failed", "run.cancelled")
+
+
+def told(state: RunState, event: dict[str, Any]) -> dict[str, Any] | None:
+    """The message of a run that stands right after `event`: `type` (one of EVENTS), `timestamp` (RFC 3339, when that
+    was recorded) and `data`, the run object as it was then. None for what is not told, such as another attempt."""
+    kind = _kind(state, event)
+    return kind and {"type": kind, "timestamp": rfc3339(event["timestamp"]), "data": run_object(state)}
+
+
+def cut(message: dict[str, Any]) -> dict[str, Any]:
+    """The same without what an agent or a client may have made long; `data.truncated` says so."""
+    bare: dict[str, Any] = {"result": None, "metadata": {}, "interrupts": [], "decisions": [], "truncated": True}
+    return message | {"data": message["data"] | bare}
+
+
+def _kind(state: RunState, event: dict[str, Any]) -> Any:
+    ended = ends_as(event)
+    if ended is not None:
+        return f"run.{ended.value}"
+    first = event["type"] == "RUN_STARTED" and len(state.legs) == 1
+    # a run that is cancelled in the queue is given a leg to end in; it has never started
+    return "run.started" if first and not state.terminal else None
