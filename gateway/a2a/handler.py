@@ -27,6 +27,7 @@ from runtime.chunks import Chunk
 from runtime.engine import Engine
 from runtime.follow import Follow
 
+from ..auth import principal
 from ..long_poll import hold
 from ..stream import Streams
 from . import lists, objects, pushes
@@ -59,6 +60,7 @@ class Handler(RequestHandler):
         if not configuration.return_immediately:
             waiting = self._engine.changed(sent.run_id, call.by, lambda run: settled(run, sent), WAIT_SECONDS_MAX)
             await hold(waiting, call.request, self._streams)
+            call.by = principal(call.request)  # a key may have been revoked meanwhile
         state = await self._engine.state(sent.run_id, call.by)
         message = a2a.reply(state) if state.terminal else None
         if message is not None:

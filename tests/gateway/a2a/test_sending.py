@@ -7,8 +7,8 @@ import pytest
 
 from runtime.nats_server import EmbeddedServer
 from runtime.settings import Settings
-from tests.gateway.a2a.peer import Wire, asking, call, echo, later, message, send, texts
-from tests.house import open_house
+from tests.gateway.a2a.peer import VERSION, Wire, asking, call, echo, later, message, send, texts
+from tests.house import WAIT_SECONDS, bearer, give_key, open_house, take_key
 
 pytestmark = pytest.mark.anyio
 
@@ -276,3 +276,26 @@ async def test_a_cancel_ends_the_run_and_a_second_one_is_told_so(nats: EmbeddedS
             run = (await house.client.get(f"/v1/runs/{one['id']}")).json()
             assert run["status"] == "cancelled"
             assert (await call(house, agent, "CancelTask", id=one["id"]))["error"]["code"] == -32002
+
+
+async def test_who_waits_with_a_key_that_is_revoked_meanwhile_is_told_nothing_of_the_task(
+    nats: EmbeddedServer, settings: Settings
+) -> None:
+    gate = asyncio.Event()
+
+    async def patient(run: Any) -> Any:
+        await gate.wait()
+        yield "secret"
+
+    async with open_house(nats, settings, patient=patient) as house:
+        key, watcher = await give_key(house), bearer(await give_key(house))
+        body = {"jsonrpc": "2.0", "id": 1, "method": "SendMessage", "params": message()}
+        headers = VERSION | bearer(key)
+        waiting = asyncio.create_task(house.client.post("/a2a/patient", json=body, headers=headers))
+        async with asyncio.timeout(WAIT_SECONDS):
+            while not (await house.client.get("/v1/runs", headers=watcher)).json()["runs"]:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await take_key(house, key)
+        gate.set()
+        answer = await waiting
+    assert answer.status_code == 401 and "secret" not in answer.text
