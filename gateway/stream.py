@@ -18,6 +18,7 @@ import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
 from typing import Any
 
+from sse_starlette.sse import AppStatus
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from protocol import sse
@@ -26,6 +27,10 @@ from runtime.chunks import Chunk
 from runtime.follow import SEND_BYTES_MAX, Follow
 
 logger = logging.getLogger("hocket.stream")
+
+# The SDKs of A2A and MCP answer older peers by sse-starlette, which would cut every answer off in mid-frame at a
+# signal, and for good in this process. What waits there ends by itself when the gateway stops.
+AppStatus.enable_automatic_graceful_drain = False
 
 HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),

@@ -14,7 +14,6 @@ from a2a import types
 from a2a.server.routes.jsonrpc_dispatcher import JsonRpcDispatcher
 from a2a.server.routes.rest_routes import create_rest_routes
 from a2a.utils.errors import A2AError, ContentTypeNotSupportedError, InvalidRequestError, JSONParseError
-from sse_starlette.sse import AppStatus
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -58,7 +57,6 @@ class A2a:
         self._streams = TaskStreams(engine, streams, cards)
         self._rpc = JsonRpcDispatcher(handler, Context(), enable_v0_3_compat=True)
         self._rest = Router(create_rest_routes(handler, Context(), enable_v0_3_compat=True), redirect_slashes=False)
-        AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]  # it cuts streams off in mid-frame; the handler ends them
         logging.getLogger("a2a").setLevel(logging.ERROR)  # what peers do wrong is told to them
 
     def routes(self) -> list[BaseRoute]:

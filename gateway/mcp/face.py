@@ -16,7 +16,6 @@ import orjson
 from mcp.server.lowlevel import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
-from sse_starlette.sse import AppStatus
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -39,9 +38,6 @@ from .tasks import Tasks
 from .tool import TICKET, Ticket, Tool
 from .waiting import AgentTools
 
-# The SDK answers older clients by sse-starlette, which would cut every answer off at a signal, and for good in this
-# process. What waits here ends by itself when the gateway stops, and says how to go on.
-AppStatus.enable_automatic_graceful_drain = False
 logging.getLogger("mcp").setLevel(logging.WARNING)  # the SDK tells of every request and of every session
 
 PATHS = ("/mcp", "/api/mcp", "/cinatra/api/mcp", "/veryfront/mcp")
