@@ -26,6 +26,7 @@ from runtime.engine import Engine
 from ..auth import principal
 from ..body import check_declared, loads, read_body
 from ..errors import MalformedJson
+from ..idempotency import idempotency_key
 from ..resource import Handlers, Resource
 from ..stream import Streams
 from .call import Call, Context, attach, echo, extensions_of, version_of
@@ -36,7 +37,6 @@ from .paths import At, Place, Under, place_of, raw_path, replayed
 from .refusals import rest_error, rpc_error
 from .streams import BARE, TaskStreams, in_rpc
 
-_KEY = re.compile(r"[\x21-\x7e]{1,128}")
 _STREAMED = re.compile(r"/tasks/(?P<id>[^/]+):subscribe")
 _TASK = re.compile(r"/tasks/[^/]+")
 _CONFIGS = re.compile(r"/tasks/[^/]+/pushNotificationConfigs")
@@ -120,7 +120,7 @@ class A2a:
                 405, f"{request.method} is not possible here: POST a JSON-RPC request.", {"allow": "POST"}
             )
         try:
-            call.key = _idempotency_key(request)
+            call.key = _key(request)
             body = await self._body(request, declared=True)
             given = _json(body, JSONParseError)
             asked = check_envelope(given)
@@ -138,14 +138,14 @@ class A2a:
     async def _tell_rest(self, call: Call, place: Place) -> ASGIApp:
         request, operation = call.request, place.operation
         try:
-            call.key = _idempotency_key(request)
+            call.key = _key(request)
             body = await self._body(request, declared=False)
             call.check_tenant(place.tenant)
             check_version(version_of(request), "0.3" if operation.startswith("/v1/") else "1.0")
             params = self._checked(request, operation, body)
             subscribed = _STREAMED.fullmatch(operation)
             stream = _STREAMS.get("SubscribeToTask" if subscribed else _REST_STREAMS.get(operation, ""))
-            if stream is not None and request.method in ("POST", "GET"):
+            if stream is not None and request.method in (("POST", "GET") if subscribed else ("POST",)):
                 context = Context().build(request)
                 if subscribed is not None:
                     params = types.SubscribeToTaskRequest(id=unquote(subscribed["id"]))
@@ -189,11 +189,11 @@ def _json(body: bytes, malformed: type[A2AError] = InvalidRequestError) -> Any:
         raise InvalidRequestError(bad.message) from None
 
 
-def _idempotency_key(request: Request) -> str | None:
-    key = request.headers.get("idempotency-key")
-    if key is not None and not _KEY.fullmatch(key):
-        raise InvalidRequestError("Idempotency-Key must be 1 to 128 visible ASCII characters.")
-    return key
+def _key(request: Request) -> str | None:
+    try:
+        return idempotency_key(request)
+    except Invalid as bad:
+        raise InvalidRequestError(bad.message) from None
 
 
 def _known(request: Request, etag: str, modified: str) -> bool:

@@ -120,6 +120,7 @@ async def test_what_is_no_request_is_told_why_in_http_json(nats: EmbeddedServer,
         ("GET", "tasks/nothing/nonsense", None, 404),
         ("PUT", "tasks", None, 405),
         ("GET", "message:send", None, 405),
+        ("GET", "message:stream", None, 405),
     ]
     async with open_house(nats, settings, echo=echo) as house:
         for method, path, body, status in asked:
