@@ -61,7 +61,8 @@ class Engine:
     async def start(self, want: Start, by: Principal, face: str) -> Started:
         """Records the start of a run; a worker takes it from there.
 
-        Raises AgentNotFound, ThreadBusy, RunMismatch (the id or key belongs to another request), InvalidId, TooLarge.
+        Raises AgentNotFound, RunNotFound (the parent), ThreadBusy, RunMismatch (the id or key belongs to another
+        request), InvalidId, TooLarge.
         """
         check_scope(by, "runs:start")
         check_scope(by, "runs:read")  # whoever starts, answers or cancels a run is shown it
@@ -77,10 +78,11 @@ class Engine:
         leg_of = await self._run_of_leg(by, head, run_id)
         if leg_of is not None:
             return attached(leg_of, want, digest)
+        parent = await self._parent(want.parent, by)
         previous = await self._previous(by, thread_id, head, run_id, want.on_busy or agent["on_busy"], face)
         entry = ask(
             ASK_START, by, face, _now_ms(), agent=want.agent, runId=run_id, threadId=thread_id, previous=previous,
-            digest=digest, metadata=want.metadata, timeoutSeconds=want.timeout_s,
+            digest=digest, metadata=want.metadata, timeoutSeconds=want.timeout_s, parent=parent,
             input=await self._own_input(want.input, by.tenant, previous),
         )  # fmt: skip
         body = encode(1, entry)
@@ -309,6 +311,12 @@ class Engine:
         except RunNotFound:
             return None
         return state if any(leg.run_id == leg_id for leg in state.legs) else None
+
+    async def _parent(self, run_id: str | None, by: Principal) -> dict[str, str] | None:
+        if run_id is None:
+            return None
+        parent = await self._state(run_id, by)
+        return {"runId": parent.id, "threadId": parent.thread_id}
 
     async def _new_messages(self, state: RunState, sent: Sequence[threads.Wire]) -> Sequence[threads.Wire]:
         """What a client has sent with its answers and the thread does not hold yet."""

@@ -1,10 +1,10 @@
 """Cinatra's endpoints over HTTP: a run's AG-UI channel, its snapshot, and the resume of a question by its task's id.
 
-All stand at the root and under `/cinatra`. The resume is there only where it is switched on; what is refused is
-`{"error": text}`.
+All stand at the root and under the dialect's prefix. The resume is there only where it is switched on; what is refused
+is `{"error": text}`.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -30,7 +30,6 @@ from .cinatra_snapshot import snapshot
 
 FACE = "cinatra"
 PAGE = "page"
-PREFIXES = ("", "/cinatra")
 
 A2a = Callable[[Request, str, str], Awaitable[ASGIApp]]
 
@@ -48,7 +47,7 @@ class Cinatra:
         self._engine, self._streams, self._body_bytes_max = engine, streams, body_bytes_max
         self._resumes, self._a2a = resumes, a2a
 
-    def routes(self) -> list[Resource]:
+    def routes(self, prefixes: Sequence[str]) -> list[Resource]:
         served: dict[str, Handlers] = {
             "/api/a2a": {"GET": self.stream_task, "POST": self.post_task},
             "/api/agents/runs/{run_id}/stream": {"GET": self.stream_run},
@@ -56,7 +55,7 @@ class Cinatra:
         }
         if self._resumes:  # a route that is not there is what a switched-off one must look like
             served["/api/a2a/resume"] = {"POST": self.resume}
-        return [Resource(prefix + path, handlers) for prefix in PREFIXES for path, handlers in served.items()]
+        return [Resource(prefix + path, handlers) for prefix in prefixes for path, handlers in served.items()]
 
     async def stream_task(self, request: Request) -> ASGIApp:
         by = principal(request)
