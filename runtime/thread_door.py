@@ -144,7 +144,7 @@ class Threads:
         posted = {post.id: post for post in record.posts}
         found = list[Said]()
         for message in told.messages:
-            if message.get("metadata", {}).get("hocket") != ABANDONED["hocket"]:
+            if not _abandoned(message):
                 origin = posted.get(message["id"]) or told.origins[message["id"]]
                 found.append(Said(message, origin.at_ms, origin.by))
         return [*found, *map(_posted, record.waiting)][: max(0, min(limit, MESSAGES_MAX))]
@@ -252,6 +252,11 @@ def _thread(id_: str, record: Record | None, first: RunState | None, latest: Run
     changed_ms = latest.changed_at_ms if latest is not None else 0
     updated_ms = max(opened_ms, record.updated_at_ms, changed_ms)
     return Thread(id_, record.title, record.private, opened_ms, updated_ms, by, latest)
+
+
+def _abandoned(message: dict[str, Any]) -> bool:
+    metadata = message.get("metadata")
+    return isinstance(metadata, dict) and metadata.get("hocket") == ABANDONED["hocket"]
 
 
 def _posted(post: Post) -> Said:
