@@ -77,6 +77,7 @@ class Engine:
         if known is not None:
             return attached(known[0], want, digest)
         head = await threads.head(self._log, by.tenant, thread_id)
+        want = await self.threads.hand_over(want, thread_id, head, by.tenant)
         leg_of = await self._run_of_leg(by, head, run_id)
         if leg_of is not None:
             return attached(leg_of, want, digest)

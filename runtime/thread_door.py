@@ -1,12 +1,12 @@
 """The door to threads, `engine.threads`: opened before their first run, posted to, told and listed.
 
-A posted message is handed to the next run by whoever starts it: `waiting` goes into the start's messages. Once a start
-that has it is in the log it is taken, and no second write says so.
+A posted message goes into the next start that asks for what was posted. Once a start that has it is in the log it is
+taken, and no second write says so.
 """
 
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from protocol.subjects import check_id, run_subject
 
 from . import thread_records, threads
 from .access import check_scope
+from .asks import Start
 from .index import Index
 from .log import Log, WrongRevision
 from .thread_records import WAITING_MAX, Post, Record
@@ -150,19 +151,20 @@ class Threads:
         return [*found, *map(_posted, record.waiting)][: max(0, min(limit, MESSAGES_MAX))]
 
     async def waiting(self, thread_id: str, by: Principal) -> list[dict[str, Any]]:
-        """The posted messages that no run has taken, in AG-UI's wire form and in order, for `Start.input["messages"]`.
-        Empty where there is no such thread."""
+        """The posted messages that no run has taken, in AG-UI's wire form and in order; empty where there is no such
+        thread. `Start.posted` gives them to a run, and unlike a caller of this cannot be overtaken by another start."""
         _check(by)
         record, rev, head = await self._look(thread_id, by)
-        if record is None or not record.waiting:
-            return []
-        settled, runs = await self._settled(record, head, by.tenant)
-        if runs > _TIDY_RUNS:
-            try:
-                await thread_records.save(self._log, by.tenant, thread_id, thread_records.encode(settled), rev)
-            except WrongRevision:
-                pass  # whoever came first has looked through them too
-        return [_posted(post).message for post in settled.waiting]
+        return [*await self._waiting(thread_id, record, rev, head, by.tenant)]
+
+    async def hand_over(self, want: Start, thread_id: str, head: threads.Head | None, tenant: str) -> Start:
+        """For the engine: the start with what waits as of that head, where it asks for that. It is recorded only if the
+        thread still has that head, so nothing is taken twice. Raises Unavailable."""
+        if not want.posted:
+            return want
+        record, rev = await thread_records.load(self._log, tenant, thread_id)
+        posted = await self._waiting(thread_id, record, rev, head, tenant)
+        return replace(want, input={**want.input, "messages": [*posted, *(want.input.get("messages") or ())]})
 
     async def list(self, by: Principal, limit: int, offset: int) -> tuple[list[Thread], int]:
         """Newest first, with and without runs, at most LIST_MAX after `offset` others, and how many there are in all.
@@ -200,6 +202,19 @@ class Threads:
         if first is None:
             raise Unavailable("The list of runs is behind the log: try again.")
         return first
+
+    async def _waiting(
+        self, thread_id: str, record: Record | None, rev: int, head: threads.Head | None, tenant: str
+    ) -> Sequence[threads.Wire]:
+        if record is None or not record.waiting:
+            return []
+        settled, runs = await self._settled(record, head, tenant)
+        if runs > _TIDY_RUNS:
+            try:
+                await thread_records.save(self._log, tenant, thread_id, thread_records.encode(settled), rev)
+            except WrongRevision:
+                pass  # whoever came first has looked through them too
+        return [_posted(post).message for post in settled.waiting]
 
     async def _settled(self, record: Record, head: threads.Head | None, tenant: str) -> tuple[Record, int]:
         """The record as of that head, and how many runs have been looked through: from the head back to what the record

@@ -8,8 +8,9 @@ import pytest
 
 from protocol.answers import Answer
 from protocol.entries import Caller, Principal
-from protocol.errors import Conflict, Forbidden, Invalid, InvalidId, ThreadNotFound, TooLarge, Unavailable
-from runtime.asks import Resume, Start
+from protocol.errors import Conflict, Forbidden, Invalid, InvalidId, ThreadBusy, ThreadNotFound, TooLarge, Unavailable
+from protocol.messages import REF
+from runtime.asks import Resume, Start, Started
 from runtime.engine import Engine
 from runtime.log import Log
 from runtime.nats_server import EmbeddedServer
@@ -42,7 +43,7 @@ async def forgetful(run: Any) -> Any:
 async def take(engine: Engine, thread_id: str, run_id: str, agent: str = "brief", by: Principal = BOB) -> list[str]:
     """What waits is given to a run, as a dialect does it; says the ids of what was."""
     waiting = await engine.threads.waiting(thread_id, by)
-    await engine.start(Start(agent, {"messages": waiting}, thread_id, run_id), by, "test")
+    await engine.start(Start(agent, {}, thread_id, run_id, posted=True), by, "test")
     await until(engine, by, lambda state: state.started_at_ms is not None, run_id)
     if agent != "patient":
         await ended(engine, by, run_id)
@@ -337,6 +338,46 @@ async def test_threads_are_their_tenant_s_and_need_scopes(nats: EmbeddedServer, 
         assert (await worker.threads.get("t1", BOB)).id == "t1" and len(await worker.threads.waiting("t1", BOB)) == 1
         with pytest.raises(Unavailable):
             await worker.threads.list(BOB, 1, 0)
+
+
+async def test_of_racing_starts_that_ask_for_what_was_posted_one_has_it_and_the_history_is_kept(
+    nats: EmbeddedServer, settings: Settings, log: Log
+) -> None:
+    async with open_stage(nats, settings, brief=brief) as one, open_engine(nats.url, settings) as two:
+        await one.threads.open(ALICE, "t1")
+        for turn in range(5):
+            said = await one.threads.post("t1", f"m{turn}", ALICE)
+            told = await asyncio.gather(
+                *(
+                    engine.start(Start("brief", {}, "t1", f"r{turn}-{n}", posted=True), BOB, "test")
+                    for n, engine in enumerate((one, two) * 3)
+                ),
+                return_exceptions=True,
+            )
+            runs = [started.run_id for started in told if isinstance(started, Started)]
+            assert runs and all(isinstance(other, ThreadBusy | Started) for other in told)
+            for run_id in runs:
+                await ended(one, BOB, run_id)
+            asked = [(await events(log, run_id))[0]["input"]["messages"] for run_id in runs]
+            fresh = [message for messages in asked for message in messages if not message.get(REF)]
+            assert [message["id"] for message in fresh if message["role"] == "user"] == [said.message["id"]]
+        heard = await contents(one, "t1")
+        assert [text for text in heard if text != "done"] == [f"m{turn}" for turn in range(5)]
+
+
+async def test_a_repeated_start_finds_its_run_although_its_posts_are_taken(
+    nats: EmbeddedServer, settings: Settings
+) -> None:
+    async with open_stage(nats, settings, brief=brief) as engine:
+        await engine.threads.open(ALICE, "t1")
+        await engine.threads.post("t1", "hello", ALICE)
+        start = Start("brief", {}, "t1", key="k1", posted=True)
+        first = await engine.start(start, BOB, "test")
+        await ended(engine, BOB, first.run_id)
+        await engine.threads.post("t1", "more", ALICE)
+        again = await engine.start(start, BOB, "test")
+        assert (again.run_id, again.created) == (first.run_id, False)
+        assert await contents(engine, "t1") == ["hello", "done", "more"]
 
 
 async def test_a_run_given_what_another_has_taken_holds_each_message_once(
