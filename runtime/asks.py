@@ -14,7 +14,8 @@ from protocol.state import RunState
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What to run. `input` holds messages, state, tools, context and forwardedProps in AG-UI's wire form.
+    """What to run. `input` holds messages, state, tools, context and forwardedProps in AG-UI's wire form; `posted` puts
+    in front of its messages what was posted to the thread and no run has taken. A repeated start need not have it anew.
 
     `run_id` None gives a fresh id, or one that follows from `key`, so that a repeated key finds its own run.
     `timeout_s` bounds the working time of all legs together. `parent` is the run for which this one is started.
@@ -25,6 +26,7 @@ class Start:
     thread_id: str | None = None
     run_id: str | None = None
     key: str | None = None
+    posted: bool = field(default=False, kw_only=True)
     metadata: dict[str, Any] = field(default_factory=dict)
     on_busy: Literal["reject", "cancel_previous"] | None = None
     timeout_s: int | None = None
