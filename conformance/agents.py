@@ -154,8 +154,8 @@ async def held(run: Any) -> Any:
 
 
 async def silent_at_first(run: Any) -> Any:
-    """Says nothing at all before the gate is open."""
-    await _gate(_asked(run, "gate"))
+    """Says nothing at all before the gate is open, which its words name where nothing else does."""
+    await _gate(_asked(run, "gate", _text_of(run)))
     yield "At last."
 
 
@@ -331,6 +331,29 @@ picky.hocket = {  # type: ignore[attr-defined]
 }
 
 
+async def clerk(run: Any) -> Any:
+    """Calls a tool for each of its user's words, as far as a person approves of it, says what it has done, and what
+    that took."""
+    asked = [message for message in run.input.messages if message.role == "user"][-1]
+    done = {message.tool_call_id for message in run.input.messages if message.role == "tool"}
+    if not run.answers:
+        yield run.reasoning(f"I was asked to {asked.content}.")
+    for word in asked.content.split():
+        call = f"{asked.id}-{word}"
+        if word not in run.answers:
+            yield [
+                {"type": "TOOL_CALL_START", "toolCallId": call, "toolCallName": word},
+                {"type": "TOOL_CALL_ARGS", "toolCallId": call, "delta": '{"all":true}'},
+                {"type": "TOOL_CALL_END", "toolCallId": call},
+            ]
+            yield run.interrupt(f"{word}?", name=word, tool_call_id=call)
+        if run.answers[word].approved and call not in done:
+            told = {"messageId": f"{call}-result", "toolCallId": call, "role": "tool", "content": f"{word}: done"}
+            yield {"type": "TOOL_CALL_RESULT", **told}
+    yield "Did: " + " ".join(word for word in asked.content.split() if run.answers[word].approved)
+    yield {"type": "RUN_FINISHED", "usage": [{"model": "acme-large", "inputTokens": 800, "outputTokens": 64}]}
+
+
 async def endless(run: Any) -> Any:
     """Never ends by itself, and waits for nothing that could come."""
     yield _text(f"{run.input.run_id}-first", "Here I am.")
@@ -343,5 +366,5 @@ async def endless(run: Any) -> Any:
 
 NAMES = ("plain", "everything", "held", "silent_at_first", "raising", "rubbish", "interrupting", "large", "counting",
          "telling", "private", "endless", "release", "reviewing", "hurried", "twofold", "halved", "doing",
-         "picky")  # fmt: skip
+         "picky", "clerk")  # fmt: skip
 """The agents by the names under which they are served."""

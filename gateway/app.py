@@ -27,6 +27,8 @@ from .copilotkit import CopilotKit
 from .cors import Cors
 from .dialect import Dialect, places
 from .dialects.cinatra import Cinatra
+from .dialects.operativus import Operativus
+from .dialects.operativus_refusals import refuse as refuse_operativus
 from .documents import document_routes
 from .errors import HANDLERS, refuse_worded
 from .mcp.face import Mcp
@@ -37,6 +39,7 @@ from .rest_table import OPERATIONS, PROBES
 from .rest_triggers import RestTriggers
 from .rest_webhooks import RestWebhooks
 from .stream import Streams, Unwinding
+from .translation import Translations
 from .trigger_table import TRIGGER_OPERATIONS
 from .webhook_table import WEBHOOK_OPERATIONS
 
@@ -95,10 +98,12 @@ def build_app(
     cinatra = Cinatra(engine, streams, settings.body_bytes_max, settings.agui_external_enabled, a2a.rpc)
     # the run page is hocket's own, and serves Cinatra's clients too
     beside = ["", at["cinatra"]] if "cinatra" in at else []
+    operativus = Operativus(engine, streams, Translations(engine, streams), settings)
     dialects = [
         Dialect(at[name], routes, refuse)
         for name, routes, refuse in (
             ("cinatra", cinatra.routes(beside), refuse_worded),
+            ("operativus", operativus.routes(at.get("operativus", "")), refuse_operativus),
             ("veryfront", [], refuse_worded),
         )
         if name in at
