@@ -99,7 +99,7 @@ def build_app(
     cinatra = Cinatra(engine, translations, settings.body_bytes_max, settings.agui_external_enabled, a2a.rpc)
     # the run page is hocket's own, and serves Cinatra's clients too
     beside = ["", at["cinatra"]] if "cinatra" in at else []
-    operativus = Operativus(engine, streams, Translations(engine, streams), settings)
+    operativus = Operativus(engine, streams, translations, settings)
     dialects = [
         Dialect(at[name], routes, refuse)
         for name, routes, refuse in (

@@ -18,7 +18,6 @@ from runtime.index import Query
 from runtime.settings import Settings
 
 from ..auth import principal, tenant_wide
-from ..body import parse, read_json
 from ..cursor import cursor_of
 from ..idempotency import idempotency_key
 from ..json_answer import json_answer
@@ -31,7 +30,7 @@ from ..translation import Translations
 from .operativus_approvals import OperativusApprovals
 from .operativus_decisions import FACE, bare, check_agent, gate_to_continue, record
 from .operativus_events import event_word, stream_word
-from .operativus_forms import ContinueForm, RunForm, RunsQuery, asked_run_ids, start_of
+from .operativus_forms import ContinueForm, RunForm, RunsQuery, asked_run_ids, read_form, start_of
 from .operativus_object import STATUS_OF, agent, agent_run, listed_run, page_of, run_response
 from .operativus_refusals import ForeignOrg, problem
 
@@ -86,7 +85,7 @@ class Operativus:
 
     async def _start(self, request: Request, by: Caller) -> Started:
         key = idempotency_key(request)
-        form = parse(RunForm, await read_json(request, self._body_bytes_max))
+        form = await read_form(RunForm, request, self._body_bytes_max)
         if form.org_id is not None and form.org_id != by.tenant:
             raise ForeignOrg
         thread_id = form.session_id and await self._engine.thread_id_of(form.session_id, by)
@@ -97,7 +96,7 @@ class Operativus:
 
     async def continue_run(self, request: Request) -> Response:
         by = principal(request)
-        form = parse(ContinueForm, await read_json(request, self._body_bytes_max))
+        form = await read_form(ContinueForm, request, self._body_bytes_max)
         state = await self._run(request, by)
         run_id, gate = state.id, gate_to_continue(state, form.approval_id)
         await record(self._engine, state, bare(gate.id, form.action.startswith("APPROVE"), form.action), by)

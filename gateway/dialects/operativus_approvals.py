@@ -12,12 +12,11 @@ from runtime.engine import Engine
 from runtime.index import Query
 
 from ..auth import principal
-from ..body import parse, read_json
 from ..json_answer import json_answer
 from ..query import read_query
 from ..resource import Handlers
 from .operativus_decisions import bare, record, supplied
-from .operativus_forms import DecideForm, PendingQuery, ResolveForm
+from .operativus_forms import DecideForm, PendingQuery, ResolveForm, read_form
 from .operativus_object import approval, approval_status
 from .operativus_refusals import ApprovalNotFound, BusinessRule
 
@@ -55,7 +54,7 @@ class OperativusApprovals:
 
     async def resolve(self, request: Request) -> Response:
         by = principal(request)
-        form = parse(ResolveForm, await read_json(request, self._body_bytes_max))
+        form = await read_form(ResolveForm, request, self._body_bytes_max)
         state, gate = await self._found(request, by)
         await record(self._engine, state, bare(gate.id, form.decision == "APPROVED", form.decision), by)
         return json_answer(approval(*await self._found(request, by)))
@@ -63,7 +62,7 @@ class OperativusApprovals:
     async def decide(self, request: Request) -> Response:
         """The same decision by the same principal again is answered as it was the first time."""
         by = principal(request)
-        form = parse(DecideForm, await read_json(request, self._body_bytes_max))
+        form = await read_form(DecideForm, request, self._body_bytes_max)
         state, gate = await self._found(request, by)
         answer = _answer(gate.id, form)
         try:

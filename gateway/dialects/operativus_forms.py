@@ -5,17 +5,19 @@ import base64
 import binascii
 import re
 import uuid
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
+from starlette.requests import Request
 
 from protocol.entries import Principal
 from protocol.ids import is_uuid
 from protocol.subjects import ID_BYTES_MAX
 from runtime.asks import Start
 
+from ..body import parse, read_json
 from ..errors import InvalidFields
 
 MEDIA_MAX = 16
@@ -29,6 +31,9 @@ _MIME = r"^[A-Za-z0-9!#$&^_.+-]{1,127}/[A-Za-z0-9!#$&^_.+-]{1,127}( *;[ -~]{0,20
 _DIGITS = re.compile(r"[0-9]{1,9}", re.ASCII)
 _MESSAGES = uuid.UUID("5f0c7f57-0d3c-5d5b-9f8a-3f2f6f4c9b27")
 _KINDS = ("image", "audio", "video")
+
+
+Sent = TypeVar("Sent", bound=BaseModel)
 
 
 class Form(BaseModel):
@@ -131,6 +136,14 @@ class RunsQuery(Form):
 class PendingQuery(Form):
     page: Annotated[Whole, Field(ge=0, le=PAGE_MAX)] = 0
     size: Annotated[Whole, Field(ge=1, le=200)] = 200
+
+
+async def read_form(form: type[Sent], request: Request, bytes_max: int) -> Sent:
+    """The body as a `form`. Raises HTTPException 415, TooLarge, MalformedJson, InvalidFields."""
+    given = await read_json(request, bytes_max)
+    if not isinstance(given, dict):
+        raise InvalidFields("The body must be a JSON object.", [{"field": "body", "message": "must be a JSON object"}])
+    return parse(form, given)
 
 
 def asked_run_ids(given: list[str]) -> list[str]:
