@@ -19,7 +19,9 @@ def problem(answer: httpx.Response, status: int, kind: str) -> Json:
     assert answer.status_code == status and answer.headers["content-type"] == "application/problem+json", answer.text
     told: Json = answer.json()
     assert (told["type"], told["status"]) == (f"urn:problem-type:{kind}", status)
-    assert told["title"] and told["detail"]
+    assert (
+        told["title"] and told["detail"] and told["instance"] == answer.request.url.raw_path.decode().partition("?")[0]
+    )
     return told
 
 

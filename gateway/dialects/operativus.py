@@ -183,6 +183,10 @@ class Operativus:
 
     async def _found(self, name: str, by: Caller) -> RunState:
         """A run by its id, which may have Operativus' prefix. Raises RunNotFound by that name."""
+        try:
+            return await self._engine.state(name, by)  # nearly every poll ends here
+        except RunNotFound:
+            pass
         for one in dict.fromkeys([name, name.removeprefix(_PREFIX) or name]):
             try:
                 return await self._engine.state(await self._engine.run_id_of(one, by), by)

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from protocol.errors import (
     AgentNotFound,
@@ -88,9 +90,28 @@ def refuse(status: int, code: str, detail: str, error: Exception) -> Response:
 
 def problem(kind: str, status: int, detail: str, headers: Mapping[str, str] | None = None, **members: Any) -> Response:
     """A problem of a kind, which its title is made of, with more members."""
-    title = kind.replace("-", " ").title()
-    told = {"type": f"urn:problem-type:{kind}", "title": title, "status": status, "detail": detail, **members}
-    return Response(orjson.dumps(told), status, headers, "application/problem+json")
+    return Problem(kind, status, detail, headers, members)
+
+
+class Problem(Response):
+    """Written as it is sent, for `instance` is the path that was asked for."""
+
+    media_type = "application/problem+json"
+
+    def __init__(
+        self, kind: str, status: int, detail: str, headers: Mapping[str, str] | None, members: dict[str, Any]
+    ) -> None:
+        super().__init__(b"", status, headers)
+        title = kind.replace("-", " ").title()
+        self._told = {"type": f"urn:problem-type:{kind}", "title": title, "status": status, "detail": detail}
+        self._members = members
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raw = scope.get("raw_path") or quote(scope["path"]).encode()
+        path = raw.partition(b"?")[0].decode("latin-1")
+        self.body = orjson.dumps({**self._told, "instance": path, **self._members})
+        self.headers["content-length"] = str(len(self.body))
+        await super().__call__(scope, receive, send)
 
 
 def _params(error: Invalid) -> list[dict[str, str]]:

@@ -76,6 +76,7 @@ def problem(answer: httpx.Response, status: int, kind: str) -> Json:
     told: Json = answer.json()
     assert (told["type"], told["status"]) == (f"urn:problem-type:{kind}", status)
     assert told["title"] == kind.replace("-", " ").title() and told["detail"]
+    assert told["instance"] == answer.request.url.raw_path.decode().partition("?")[0]
     return told
 
 
