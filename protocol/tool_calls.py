@@ -26,6 +26,10 @@ class Called:
     done_at_ms: int | None
 
 
+_ENCODER_DEPTH = 254
+_DEPTH_SAFE = 200
+
+
 def calls(state: RunState) -> list[Called]:
     """The run's own calls in the order in which they were made, those that another attempt has replaced left out."""
     held = own_messages(state)
@@ -43,12 +47,21 @@ def called(state: RunState, call_id: str) -> Called | None:
 
 
 def arguments(text: str) -> dict[str, Any]:
-    """Arguments as an object, whatever the agent wrote."""
+    """Arguments as an object, whatever the agent wrote; of one that is nested too deep to be written within another,
+    the text."""
     try:
         given = orjson.loads(text) if text else {}
-    except orjson.JSONDecodeError:
+        if text.count("[") + text.count("{") > _DEPTH_SAFE:
+            orjson.dumps(_within(given, _ENCODER_DEPTH - _DEPTH_SAFE))
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
         return {"input": text}
     return given if isinstance(given, dict) else {"input": text}
+
+
+def _within(given: Any, levels: int) -> Any:
+    for _ in range(levels):
+        given = [given]
+    return given
 
 
 def result_text(message: Message) -> str:
