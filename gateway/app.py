@@ -26,6 +26,8 @@ from .auth import Auth
 from .copilotkit import CopilotKit
 from .cors import Cors
 from .dialect import Dialect, places
+from .dialects.arkloop import Arkloop
+from .dialects.arkloop_refusals import refuse as refuse_arkloop
 from .dialects.cinatra import Cinatra
 from .documents import document_routes
 from .errors import HANDLERS, refuse_worded
@@ -37,6 +39,7 @@ from .rest_table import OPERATIONS, PROBES
 from .rest_triggers import RestTriggers
 from .rest_webhooks import RestWebhooks
 from .stream import Streams, Unwinding
+from .translation import Translations
 from .trigger_table import TRIGGER_OPERATIONS
 from .webhook_table import WEBHOOK_OPERATIONS
 
@@ -93,6 +96,7 @@ def build_app(
     cards = Cards(settings, version("hocket"), auth)
     a2a = A2a(engine, streams, cards, settings.a2a_agent, settings.body_bytes_max)
     cinatra = Cinatra(engine, streams, settings.body_bytes_max, settings.agui_external_enabled, a2a.rpc)
+    translations = Translations(engine, streams)
     # the run page is hocket's own, and serves Cinatra's clients too
     beside = ["", at["cinatra"]] if "cinatra" in at else []
     dialects = [
@@ -100,6 +104,7 @@ def build_app(
         for name, routes, refuse in (
             ("cinatra", cinatra.routes(beside), refuse_worded),
             ("veryfront", [], refuse_worded),
+            ("arkloop", Arkloop(engine, translations, settings).routes(at.get("arkloop", "")), refuse_arkloop),
         )
         if name in at
     ]
