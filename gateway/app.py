@@ -95,8 +95,8 @@ def build_app(
     rest = Rest(engine, streams, settings.body_bytes_max)
     cards = Cards(settings, version("hocket"), auth)
     a2a = A2a(engine, streams, cards, settings.a2a_agent, settings.body_bytes_max)
-    cinatra = Cinatra(engine, streams, settings.body_bytes_max, settings.agui_external_enabled, a2a.rpc)
     translations = Translations(engine, streams)
+    cinatra = Cinatra(engine, translations, settings.body_bytes_max, settings.agui_external_enabled, a2a.rpc)
     # the run page is hocket's own, and serves Cinatra's clients too
     beside = ["", at["cinatra"]] if "cinatra" in at else []
     dialects = [
