@@ -135,8 +135,8 @@ class Arkloop:
 
     async def cancel_run(self, request: Request) -> Response:
         by, run_id = principal(request), request.path_params["run_id"]
-        parse(CancelForm, await read_optional_json(request, self._body_bytes_max))
-        await self._engine.cancel(run_id, by, DIALECT)
+        form = parse(CancelForm, await read_optional_json(request, self._body_bytes_max))
+        await self._engine.cancel(run_id, by, DIALECT, seen_seq=form.last_seen_seq)
         return answer(200, _OK, trace_of(by.tenant, run_id))
 
     async def give_input(self, request: Request) -> Response:

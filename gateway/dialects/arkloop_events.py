@@ -108,7 +108,7 @@ def _provided(state: RunState, event: Event) -> Told:
 
 
 def _cancelled(state: RunState, event: Event) -> Told:
-    seen = event.get("lastSeenSeq")
+    seen = event.get("seenSeq")
     return "run.cancel_requested", {"requested_by": _who(event)} | ({"last_seen_seq": seen} if seen is not None else {})
 
 
