@@ -47,9 +47,10 @@ class Client:
                 waiting = [one for one in waiting if one not in given]
         return waiting[0] if waiting else None
 
-    def answer(self, run_id: str, payload: Any) -> httpx.Response:
-        """Input for what the run waits for: text as it is, anything else as JSON."""
-        return self.input(run_id, payload if isinstance(payload, str) else json.dumps(payload))
+    def answer(self, run_id: str, payload: Any, gate: str | None = None) -> httpx.Response:
+        """Input for what the run waits for, or for that question: text as it is, anything else as JSON."""
+        named = {} if gate is None else {"request_id": gate}
+        return self.input(run_id, payload if isinstance(payload, str) else json.dumps(payload), **named)
 
     def cancel(self, run_id: str) -> httpx.Response:
         return self.http.post(f"/v1/runs/{run_id}:cancel")
