@@ -26,6 +26,8 @@ from .auth import Auth
 from .copilotkit import CopilotKit
 from .cors import Cors
 from .dialect import Dialect, places
+from .dialects.arkloop import Arkloop
+from .dialects.arkloop_refusals import refuse as refuse_arkloop
 from .dialects.cinatra import Cinatra
 from .dialects.operativus import Operativus
 from .dialects.operativus_refusals import refuse as refuse_operativus
@@ -106,6 +108,7 @@ def build_app(
             ("cinatra", cinatra.routes(beside), refuse_worded),
             ("operativus", operativus.routes(at.get("operativus", "")), refuse_operativus),
             ("veryfront", [], refuse_worded),
+            ("arkloop", Arkloop(engine, translations, settings).routes(at.get("arkloop", "")), refuse_arkloop),
         )
         if name in at
     ]

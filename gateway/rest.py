@@ -22,7 +22,7 @@ from runtime.engine import Engine
 from runtime.index import Query
 
 from .auth import holding, issue, principal, tenant_wide
-from .body import check_declared, loads, parse, read_body, read_json
+from .body import parse, read_json, read_optional_json
 from .cursor import cursor_of
 from .idempotency import idempotency_key
 from .long_poll import hold
@@ -172,7 +172,7 @@ class Rest:
     async def cancel_run(self, request: Request) -> Response:
         by, run_id = principal(request), _id(request, "run_id")
         read_query(NoQuery, request)
-        form = parse(CancelForm, await self._optional_json(request))
+        form = parse(CancelForm, await read_optional_json(request, self._body_bytes_max))
         state = await self._engine.cancel(run_id, by, _face(by), form.reason)
         return _answer(run_object(state), _etag(state))
 
@@ -199,14 +199,6 @@ class Rest:
         known = await self._engine.agents()
         shown = ("name", "description", "on_busy", "retry")
         return _answer({"agents": [{name: agent[name] for name in shown} for agent in known.values()]})
-
-    async def _optional_json(self, request: Request) -> Any:
-        """The body, or an empty object where there is none."""
-        body = await read_body(request, self._body_bytes_max)
-        if not body:
-            return {}
-        check_declared(request)
-        return loads(body)
 
 
 _PLAIN = RunQuery.model_validate({})

@@ -11,7 +11,7 @@ anywhere is told the rest exactly as if there had been no cut.
 
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -115,18 +115,20 @@ class Translations:
         live: bool = True,
         keep_alive: bytes = KEEP_ALIVE,
         opening: bytes = b"",
+        more_headers: Sequence[tuple[bytes, bytes]] = (),
     ) -> ASGIApp:
         """The run from the entry after `after_seq` on: to its end, to that of its leg, or to what is recorded now.
-        Raises RunNotFound, Unavailable."""
+        `opening` goes out first, `more_headers` beside those of every stream. Raises RunNotFound, Unavailable."""
         translation = await self._at(run_id, by, word, after_seq)
         follow = await self._engine.follow(run_id, by, min(after_seq, translation.state.seq))
         if request.method == "HEAD":
             follow.close()
-            return Response(headers={name.decode(): value.decode() for name, value in HEADERS})
-        opening = opening or (_NO_HURRY if follow.over(leg_only) else b"")
+            return Response(headers={name.decode(): value.decode() for name, value in (*HEADERS, *more_headers)})
+        if follow.over(leg_only):
+            opening += _NO_HURRY
         return EventStream(
             self._streams, follow, translation.render, opening, leg_only, live=live, keep_alive=keep_alive,
-            holds=holding(request, by),
+            holds=holding(request, by), more_headers=more_headers,
         )  # fmt: skip
 
     async def told(self, by: Caller, run_id: str, word: Word, after_seq: int, limit: int) -> list[tuple[int, bytes]]:

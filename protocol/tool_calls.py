@@ -29,6 +29,10 @@ class Called:
     done_at_ms: int | None
 
 
+_ENCODER_DEPTH = 254
+_DEPTH_SAFE = 200
+
+
 def calls(state: RunState) -> list[Called]:
     """The run's own calls in the order in which they were made, those that another attempt has replaced left out."""
     held = own_messages(state)
@@ -46,13 +50,30 @@ def called(state: RunState, call_id: str) -> Called | None:
 
 
 def arguments(text: str) -> dict[str, Any]:
-    """Arguments as an object, whatever the agent wrote. One that makes a call again after its question has written
-    them once more behind the first: the last object counts."""
+    """Arguments as an object, whatever the agent wrote: as text in it where they are no object, or one that is nested
+    too deep to be written within another. An agent that makes a call again after its question has written them once
+    more behind the first: the last object counts."""
     try:
         given = orjson.loads(text) if text else {}
     except orjson.JSONDecodeError:
         given = _last_of(text)
-    return given if isinstance(given, dict) else {"input": text}
+    return given if isinstance(given, dict) and not _too_deep(text, given) else {"input": text}
+
+
+def _too_deep(text: str, given: Any) -> bool:
+    if text.count("[") + text.count("{") <= _DEPTH_SAFE:
+        return False
+    try:
+        orjson.dumps(_within(given, _ENCODER_DEPTH - _DEPTH_SAFE))
+    except orjson.JSONEncodeError:
+        return True
+    return False
+
+
+def _within(given: Any, levels: int) -> Any:
+    for _ in range(levels):
+        given = [given]
+    return given
 
 
 def _last_of(text: str) -> Any:

@@ -85,6 +85,9 @@ class Settings(BaseModel):
         description="Address under which clients reach the gateway, for agent cards and MCP's `statusUrl`.",
     )
     a2a_agent: str | None = Field(None, description="The agent at `/a2a`; where it is not set, the first by name.")
+    arkloop_agent: str | None = Field(
+        None, description="The agent of Arkloop's runs without a persona; where it is not set, the only one there is."
+    )
     a2a_capabilities: str = Field(
         "streaming,push,extended_card,0.3",
         pattern=r"^(none|(streaming|push|extended_card|0\.3)(,(streaming|push|extended_card|0\.3))*)$",

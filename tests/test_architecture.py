@@ -24,6 +24,7 @@ FACES = {
     "gateway.rest",
     "gateway.rest_triggers",
     "gateway.rest_webhooks",
+    "gateway.dialects.arkloop",
     "gateway.dialects.cinatra",
     "gateway.dialects.operativus",
 }

@@ -1,7 +1,8 @@
-"""A run's calls with what became of them."""
+"""A call's arguments as an object, whatever its agent wrote."""
 
 from typing import Any
 
+import orjson
 import pytest
 
 from protocol.tool_calls import arguments
@@ -20,3 +21,13 @@ def test_arguments_are_an_object_whatever_was_written_and_the_last_where_a_call_
     text: str, told: dict[str, Any]
 ) -> None:
     assert arguments(text) == told
+
+
+@pytest.mark.parametrize("levels", [1, 100, 200, 254, 255, 1_000, 5_000])
+def test_arguments_of_any_depth_can_be_written_within_another_object(levels: int) -> None:
+    text = '{"a":' * levels + "1" + "}" * levels
+    told = arguments(text)
+    assert (told == {"input": text}) == (levels > 200)
+    orjson.dumps({"data": [{"arguments": told}]})
+    wide = orjson.dumps({"list": [{}] * levels}).decode()
+    assert arguments(wide) == {"list": [{}] * levels}
