@@ -27,6 +27,8 @@ from .copilotkit import CopilotKit
 from .cors import Cors
 from .dialect import Dialect, places
 from .dialects.cinatra import Cinatra
+from .dialects.veryfront import Veryfront
+from .dialects.veryfront_refusals import refuse as refuse_veryfront
 from .documents import document_routes
 from .errors import HANDLERS, refuse_worded
 from .mcp.face import Mcp
@@ -95,13 +97,14 @@ def build_app(
     a2a = A2a(engine, streams, cards, settings.a2a_agent, settings.body_bytes_max)
     translations = Translations(engine, streams)
     cinatra = Cinatra(engine, translations, settings.body_bytes_max, settings.agui_external_enabled, a2a.rpc)
+    veryfront = Veryfront(engine, translations, settings)
     # the run page is hocket's own, and serves Cinatra's clients too
     beside = ["", at["cinatra"]] if "cinatra" in at else []
     dialects = [
         Dialect(at[name], routes, refuse)
         for name, routes, refuse in (
             ("cinatra", cinatra.routes(beside), refuse_worded),
-            ("veryfront", [], refuse_worded),
+            ("veryfront", veryfront.routes(at.get("veryfront", "")), refuse_veryfront),
         )
         if name in at
     ]

@@ -12,11 +12,17 @@ SEQ_MAX = 2**53 - 1
 _DIGITS_MAX = 16
 
 
-def cursor_of(request: Request) -> int | None:
+def cursor_of(request: Request, parameter: str = "after_seq") -> int | None:
     """The entry after which to go on, None if the client names none. Raises Invalid."""
-    named = {"Last-Event-ID": request.headers.get("last-event-id"), "after_seq": request.query_params.get("after_seq")}
-    given = [_number(name, value) for name, value in named.items() if value]
-    return max(given) if given else None
+    last = request.headers.get("last-event-id")
+    given = [_number("Last-Event-ID", last) if last else None, seq_of(request, parameter)]
+    return max((seq for seq in given if seq is not None), default=None)
+
+
+def seq_of(request: Request, parameter: str) -> int | None:
+    """The number that the query has under a name, None if there is none. Raises Invalid."""
+    value = request.query_params.get(parameter)
+    return _number(parameter, value) if value else None
 
 
 def _number(name: str, value: str) -> int:
