@@ -54,8 +54,7 @@ from .veryfront_refusals import answer, conflict, not_active, not_waiting
 Json = dict[str, Any]
 
 AFTER = "after_event_id"
-_PAGE = 500
-_SNAPSHOT_BYTES_MAX = 8 << 20
+_SNAPSHOT_ENTRIES_MAX = 20_000
 _ANCESTORS_MAX = 32
 
 
@@ -127,22 +126,14 @@ class Veryfront:
         return answer(200, {"data": page, "page_info": info | {"next": str(after) if more else None, "prev": None}})
 
     async def snapshot(self, request: Request) -> Response:
-        """Everything after an entry that is recorded now, up to some megabytes: what is left out comes after the last
-        event that is told."""
+        """Everything after an entry that is recorded now. Of a run of megabytes it is the first of them: what is left
+        out comes after the last event that is told, here or as a stream."""
         by = principal(request)
         run_id = (await self._owned(request, by)).id
-        first = after = seq_of(request, AFTER) or 0
-        told: list[Json] = []
-        size = 0
-        while size < _SNAPSHOT_BYTES_MAX:
-            page = await self._translations.told(by, run_id, word, after, _PAGE)
-            if not page:
-                break
-            for seq, frames in page:
-                told += [{"event_id": seq, "event": event} for event in _events(frames)]
-                size += len(frames)
-                after = seq
-        return answer(200, {"after_event_id": first, "events": told})
+        after = seq_of(request, AFTER) or 0
+        found = await self._translations.told(by, run_id, word, after, _SNAPSHOT_ENTRIES_MAX)
+        told = [{"event_id": seq, "event": event} for seq, frames in found for event in _events(frames)]
+        return answer(200, {"after_event_id": after, "events": told})
 
     async def stream(self, request: Request) -> ASGIApp:
         by = principal(request)

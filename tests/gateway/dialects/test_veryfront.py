@@ -358,7 +358,11 @@ async def test_paths_that_are_not_there_are_refused_in_the_envelope(house: House
 # ── fuzz ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
     max_leaves=12,
 )
@@ -370,7 +374,9 @@ async def test_nothing_that_is_sent_is_answered_with_5xx(house: House) -> None:
     run_id, call_id = await waiting(house, "bare")
     at = (await place(house, run_id)).removesuffix(run_id)
     good = start_body("plain")
-    fields = st.sampled_from(["kind", "owner", "request", "public_id", "parent_run_id", "type", "tool_call_id", "result"])
+    fields = st.sampled_from(
+        ["kind", "owner", "request", "public_id", "parent_run_id", "type", "tool_call_id", "result"]
+    )
     bodies = JSON_VALUES | st.dictionaries(fields, JSON_VALUES, max_size=4).map(
         lambda spoilt: good | {"type": "tool_result", "tool_call_id": call_id, "result": 1} | spoilt
     )
