@@ -284,7 +284,7 @@ def test_the_frames_of_an_entry_bear_its_number_on_the_last_alone(kinds: list[st
             said.append(
                 {"type": "X_PRIVATE"} if kind == "private" else {"type": "STEP_STARTED", "stepName": str(number)}
             )
-    for _, entry, shown in run_of(*said):
+    for _, _, shown in run_of(*said):
         assert all(event["type"].startswith(SHOWN) for event in shown)
     for state, entry, shown in run_of(*said)[-1:]:
         frames = list(sse.split(word(state, entry)))
