@@ -31,6 +31,8 @@ from .dialects.arkloop_refusals import refuse as refuse_arkloop
 from .dialects.cinatra import Cinatra
 from .dialects.operativus import Operativus
 from .dialects.operativus_refusals import refuse as refuse_operativus
+from .dialects.veryfront import Veryfront
+from .dialects.veryfront_refusals import refuse as refuse_veryfront
 from .documents import document_routes
 from .errors import HANDLERS, refuse_worded
 from .mcp.face import Mcp
@@ -99,6 +101,7 @@ def build_app(
     a2a = A2a(engine, streams, cards, settings.a2a_agent, settings.body_bytes_max)
     translations = Translations(engine, streams)
     cinatra = Cinatra(engine, translations, settings.body_bytes_max, settings.agui_external_enabled, a2a.rpc)
+    veryfront = Veryfront(engine, translations, settings)
     # the run page is hocket's own, and serves Cinatra's clients too
     beside = ["", at["cinatra"]] if "cinatra" in at else []
     operativus = Operativus(engine, streams, translations, settings)
@@ -107,8 +110,8 @@ def build_app(
         for name, routes, refuse in (
             ("cinatra", cinatra.routes(beside), refuse_worded),
             ("operativus", operativus.routes(at.get("operativus", "")), refuse_operativus),
-            ("veryfront", [], refuse_worded),
             ("arkloop", Arkloop(engine, translations, settings).routes(at.get("arkloop", "")), refuse_arkloop),
+            ("veryfront", veryfront.routes(at.get("veryfront", "")), refuse_veryfront),
         )
         if name in at
     ]

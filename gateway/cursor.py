@@ -15,9 +15,15 @@ _DIGITS_MAX = 16
 def cursor_of(request: Request, name: str = "after_seq") -> int | None:
     """The entry after which to go on, None if the client names none. `name` is that of the query's. Raises
     InvalidFields."""
-    named = {"Last-Event-ID": request.headers.get("last-event-id"), name: request.query_params.get(name)}
-    given = [_number(name, value) for name, value in named.items() if value]
-    return max(given) if given else None
+    last = request.headers.get("last-event-id")
+    given = [_number("Last-Event-ID", last) if last else None, seq_of(request, name)]
+    return max((seq for seq in given if seq is not None), default=None)
+
+
+def seq_of(request: Request, name: str) -> int | None:
+    """The number that the query has under a name, None if there is none. Raises InvalidFields."""
+    value = request.query_params.get(name)
+    return _number(name, value) if value else None
 
 
 def _number(name: str, value: str) -> int:

@@ -27,6 +27,7 @@ FACES = {
     "gateway.dialects.arkloop",
     "gateway.dialects.cinatra",
     "gateway.dialects.operativus",
+    "gateway.dialects.veryfront",
 }
 MAY_IMPORT_THE_LOG = {"gateway.app", "gateway.roles"}
 """The composition root, and the worker's process, which has no engine."""
