@@ -100,7 +100,7 @@ def build_app(engine: Engine, streams: Streams, settings: Settings, auth: Auth, 
     documents = document_routes(version("hocket"), operations)
     probes = [Route("/healthz", healthz), Route("/readyz", readyz)]
     machines = [*agui.routes(), *copilotkit.routes(), *a2a.routes(), *cinatra.routes()]
-    told = [*RestPush(engine).routes(), *RestWebhooks(engine, settings.body_bytes_max).routes()]
+    told = [*RestPush(engine).routes(), *RestWebhooks(engine, streams, settings.body_bytes_max).routes()]
     faces = [*machines, *rest.routes(), *triggers.routes(), *told, *more]
     routes = [*faces, *documents, *page_routes(settings.page_renderers, cinatra.get_run, cinatra.post_answer), *probes]
     inner = Starlette(routes=routes, exception_handlers=HANDLERS)

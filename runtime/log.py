@@ -54,7 +54,7 @@ def _stored(headers: bytes, body: bytes) -> Stored:
 
 
 def _valued(headers: bytes, body: bytes) -> Stored:
-    """A keyed value, with its whole key for a lane."""
+    """With all of the subject after its first two tokens for a lane: of a keyed value the key."""
     key = header(headers, b"Nats-Subject").split(b".", 2)[2]
     return Stored(int(header(headers, b"Nats-Sequence")), key.decode(), body)
 
@@ -203,6 +203,11 @@ class Log:
     async def read_some(self, run: str, after_rev: int, bytes_max: int) -> list[Stored]:
         """The run's first messages with a revision above `after_rev`, up to about `bytes_max`."""
         return (await self._direct_batch(f"{run}.>", after_rev + 1, bytes_max=bytes_max))[0]
+
+    async def read_lane(self, tenant: str, lane: str, from_rev: int) -> list[Stored]:
+        """The first messages from that revision on in one lane of all runs of the tenant, which is given as in a
+        subject, in order; `<run>.<lane>` stands for their lane."""
+        return (await self._direct_batch(f"run.{tenant}.*.{lane}", from_rev, form=_valued))[0]
 
     async def first_after(self, run: str, rev: int) -> Stored | None:
         """The run's first message with a revision above `rev`."""
@@ -354,11 +359,7 @@ class Log:
         TooLarge, Unavailable, and then it may be stored or not."""
         if len(body) > EVENT_BYTES_MAX:
             raise TooLarge(f"The event has {len(body)} bytes of JSON; it may have {EVENT_BYTES_MAX}.")
-        headers = b"NATS/1.0\r\nNats-Msg-Id: %b\r\n\r\n" % name.encode()
-        answer = orjson.loads((await self._requests.ask(subject, body, headers))[1])
-        if "error" in answer:
-            raise Unavailable(f"The log takes no event: {answer['error'].get('description', '')}")
-        return int(answer["seq"])
+        return await self.add(subject, body, name)
 
     # ── requests ──────────────────────────────────────────────────────────────────────────────────────────────
 
