@@ -83,6 +83,10 @@ class Receiver:
     async def has_seen(self, count: int) -> None:
         await self._until(lambda: len(self.seen) >= count)
 
+    async def has_told(self, holds: Callable[[], bool]) -> None:
+        """Returns once that holds of what has come."""
+        await self._until(holds)
+
     async def _until(self, holds: Callable[[], bool]) -> None:
         async with asyncio.timeout(WAIT_SECONDS):
             while not holds():  # noqa: ASYNC110
