@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -25,9 +25,10 @@ from .agui_stream import AgUiStreams
 from .auth import Auth
 from .copilotkit import CopilotKit
 from .cors import Cors
+from .dialect import Dialect, places
 from .dialects.cinatra import Cinatra
 from .documents import document_routes
-from .errors import HANDLERS
+from .errors import HANDLERS, refuse_worded
 from .mcp.face import Mcp
 from .page.routes import page_routes
 from .rest import Rest
@@ -36,6 +37,7 @@ from .rest_table import OPERATIONS, PROBES
 from .rest_triggers import RestTriggers
 from .rest_webhooks import RestWebhooks
 from .stream import Streams, Unwinding
+from .translation import Translations
 from .trigger_table import TRIGGER_OPERATIONS
 from .webhook_table import WEBHOOK_OPERATIONS
 
@@ -73,20 +75,36 @@ async def open_gateway(settings: Settings, nats_url: str) -> AsyncIterator[Gatew
         for timer in (streams.run(), _audits(engine)):
             closing.callback(asyncio.create_task(timer).cancel)
         closing.callback(streams.drain)
-        mcp = Mcp(engine, streams, settings)
+        at = places(settings.dialects)
+        cinatra = ["/api/mcp", f"{at['cinatra']}/api/mcp"] if "cinatra" in at else []
+        veryfront = [f"{at['veryfront']}/mcp"] if "veryfront" in at else []
+        mcp = Mcp(engine, streams, settings, cinatra, veryfront)
         await closing.enter_async_context(mcp.run())
-        yield Gateway(build_app(engine, streams, settings, auth, mcp.routes()), engine, streams, auth)
+        yield Gateway(build_app(engine, streams, settings, auth, at, mcp.routes()), engine, streams, auth)
 
 
-def build_app(engine: Engine, streams: Streams, settings: Settings, auth: Auth, more: Sequence[BaseRoute]) -> ASGIApp:
-    """Every face under its paths, `more` among them."""
+def build_app(
+    engine: Engine, streams: Streams, settings: Settings, auth: Auth, at: Mapping[str, str], more: Sequence[BaseRoute]
+) -> ASGIApp:
+    """Every face under its paths, `more` among them; `at` is where each dialect stands."""
     runs = AgUiStreams(engine, streams)
     agui = AgUi(runs, settings.body_bytes_max)
     copilotkit = CopilotKit(engine, runs, settings.body_bytes_max)
     rest = Rest(engine, streams, settings.body_bytes_max)
     cards = Cards(settings, version("hocket"), auth)
     a2a = A2a(engine, streams, cards, settings.a2a_agent, settings.body_bytes_max)
-    cinatra = Cinatra(engine, streams, settings.body_bytes_max, settings.agui_external_enabled, a2a.rpc)
+    translations = Translations(engine, streams)
+    cinatra = Cinatra(engine, translations, settings.body_bytes_max, settings.agui_external_enabled, a2a.rpc)
+    # the run page is hocket's own, and serves Cinatra's clients too
+    beside = ["", at["cinatra"]] if "cinatra" in at else []
+    dialects = [
+        Dialect(at[name], routes, refuse)
+        for name, routes, refuse in (
+            ("cinatra", cinatra.routes(beside), refuse_worded),
+            ("veryfront", [], refuse_worded),
+        )
+        if name in at
+    ]
     triggers = RestTriggers(engine, settings.body_bytes_max)
 
     async def healthz(_: Request) -> Response:
@@ -99,12 +117,14 @@ def build_app(engine: Engine, streams: Streams, settings: Settings, auth: Auth, 
     operations = [*OPERATIONS, *TRIGGER_OPERATIONS, *PUSH_OPERATIONS, *WEBHOOK_OPERATIONS, *PROBES]
     documents = document_routes(version("hocket"), operations)
     probes = [Route("/healthz", healthz), Route("/readyz", readyz)]
-    machines = [*agui.routes(), *copilotkit.routes(), *a2a.routes(), *cinatra.routes()]
+    machines = [*agui.routes(), *copilotkit.routes(), *a2a.routes()]
     told = [*RestPush(engine).routes(), *RestWebhooks(engine, streams, settings.body_bytes_max).routes()]
-    faces = [*machines, *rest.routes(), *triggers.routes(), *told, *more]
-    routes = [*faces, *documents, *page_routes(settings.page_renderers, cinatra.get_run, cinatra.post_answer), *probes]
+    spoken = [route for dialect in dialects for route in dialect.routes]
+    faces = [*machines, *spoken, *rest.routes(), *triggers.routes(), *told, *more]
+    pages = page_routes(["", *beside[1:]], settings.page_renderers, cinatra.get_run, cinatra.post_answer)
+    routes = [*faces, *documents, *pages, *probes]
     inner = Starlette(routes=routes, exception_handlers=HANDLERS)
-    inner.state.auth = auth
+    inner.state.auth, inner.state.dialects = auth, dialects
     app: ASGIApp = Unwinding(inner)
     if origins := _origins(settings):
         app = Cors(app, origins)

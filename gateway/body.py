@@ -10,7 +10,7 @@ from starlette.types import Message, Receive
 
 from protocol.errors import Invalid, TooLarge
 
-from .errors import MalformedJson
+from .errors import InvalidFields, MalformedJson
 
 Form = TypeVar("Form", bound=BaseModel)
 
@@ -87,13 +87,18 @@ def _check_depth(given: Any) -> None:
 
 
 def parse(form: type[Form], given: Any) -> Form:
-    """`given` as a `form`. Raises Invalid with the first three faults: where, and what was expected."""
+    """`given` as a `form`. Raises InvalidFields, whose message has the first three faults: where, and what was
+    expected."""
     try:
         return form.model_validate(given)
     except ValidationError as bad:
-        raise Invalid(" ".join(_told(fault) for fault in bad.errors(include_url=False)[:3])) from None
+        fields = [_told(fault) for fault in bad.errors(include_url=False)[:_FAULTS_MAX]]
+        told = " ".join(f"{one['field'] or 'body'}: {one['message']}." for one in fields[:3])
+        raise InvalidFields(told, fields) from None
 
 
-def _told(fault: Any) -> str:
-    where = ".".join(str(part) for part in fault["loc"]) or "body"
-    return f"{where}: {fault['msg']}."
+def _told(fault: Any) -> dict[str, str]:
+    return {"field": ".".join(str(part) for part in fault["loc"]), "message": fault["msg"]}
+
+
+_FAULTS_MAX = 20

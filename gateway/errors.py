@@ -40,6 +40,14 @@ _GRPC = {
 _WORDS = {401: "unauthorized", 403: "forbidden", 503: "unavailable"}
 
 
+class InvalidFields(errors.Invalid):
+    """Fields that are not what they should be: each with `field`, where it stands, and `message`."""
+
+    def __init__(self, message: str, fields: list[dict[str, str]]) -> None:
+        super().__init__(message)
+        self.fields = fields
+
+
 class MalformedJson(errors.Invalid):
     """The body is not JSON at all."""
 
@@ -71,6 +79,13 @@ def worded(status: int, code: str, detail: str, **extra: Any) -> Response:
     return JSONResponse(told, 400 if status == 422 else status, _headers(status))
 
 
+def refuse_worded(status: int, code: str, detail: str, error: Exception) -> Response:
+    """The same for a dialect; a path that is not there, and what is switched off, is a bare text."""
+    if isinstance(error, HTTPException) and status == 404:
+        return PlainTextResponse("Not Found", 404)
+    return worded(status, code, detail)
+
+
 def grpc(status: int, code: str, detail: str, **_: Any) -> Response:
     """The form of A2A over HTTP for what A2A itself has no error for (AIP-193)."""
     info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": code.upper(), "domain": "hocket"}
@@ -99,9 +114,7 @@ _FORMS: tuple[tuple[str, Callable[..., Response]], ...] = (
     ("/v1/", problem),
     ("/a2a/", grpc),
     ("/api/", worded),
-    ("/cinatra/", worded),
     ("/agents/status/", worded),
-    ("/veryfront/", worded),
 )
 
 
@@ -112,6 +125,9 @@ def _form_of(path: str) -> Callable[..., Response]:
 def render(request: Request, error: Exception) -> Response:
     """The answer of the face that the path belongs to."""
     path = request.scope["path"]  # request.url would be built from the Host header, which may be rubbish
+    dialect = next((one for one in request.app.state.dialects if one.holds(path)), None)
+    if dialect is not None:
+        return _in_dialect(dialect.refuse, request, error)
     form = _form_of(path)
     if isinstance(error, errors.HocketError):
         status = status_of(error)
@@ -119,14 +135,34 @@ def render(request: Request, error: Exception) -> Response:
             logger.warning("%s %s: %s", request.method, path, error.message)
         return form(status, error.code, error.message, **_more(error))
     if isinstance(error, HTTPException):
-        if error.status_code == 404 and form is worded:
-            return PlainTextResponse("Not Found", 404)  # no such path; what is switched off looks the same
-        code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
-        response = form(error.status_code, code, error.detail)
+        code = _phrase(error.status_code)
+        if form is worded:
+            response = refuse_worded(error.status_code, code, error.detail, error)
+        else:
+            response = form(error.status_code, code, error.detail)
         response.headers.update(error.headers or {})
         return response
     logger.error("%s %s failed", request.method, path, exc_info=error)
     return form(500, "internal_error", "The gateway failed; its log says why.")
+
+
+def _in_dialect(refuse: Callable[[int, str, str, Exception], Response], request: Request, error: Exception) -> Response:
+    if isinstance(error, errors.HocketError):
+        status, code, detail = status_of(error), error.code, error.message
+    elif isinstance(error, HTTPException):
+        status, code, detail = error.status_code, _phrase(error.status_code), str(error.detail)
+    else:
+        status, code, detail = 500, "internal_error", "The gateway failed; its log says why."
+    if status >= 500:
+        fault = None if isinstance(error, errors.HocketError) else error
+        logger.warning("%s %s: %s", request.method, request.scope["path"], detail, exc_info=fault)
+    response = refuse(status, code, detail, error)
+    response.headers.update(_headers(status) | dict(getattr(error, "headers", None) or {}))
+    return response
+
+
+def _phrase(status: int) -> str:
+    return HTTPStatus(status).phrase.lower().replace(" ", "_")
 
 
 HANDLERS: dict[Any, Any] = {errors.HocketError: render, HTTPException: render, Exception: render}

@@ -99,13 +99,14 @@ class EventStream:
     """One client's response, from `follow`'s cursor to the end: of the run, or of a leg if `leg_only`.
 
     `opening` goes out first (a prelude). `render` turns messages into the face's bytes. `farewell` is said last if the
-    gateway stops before the end, and `keep_alive` is the comment that breaks a silence. Once `holds` is false, for its
-    credential is no longer good, the client is cut off. `more_headers` are sent beside those of every stream.
+    gateway stops before the end, and `keep_alive` is the comment that breaks a silence. Unless it is `live` it
+    ends with what is recorded. Once `holds` is false, for its credential is no longer good, the client is cut off.
+    `more_headers` are sent beside those of every stream.
     """
 
     __slots__ = ("_streams", "_follow", "_render", "_opening", "_leg_only", "_farewell", "_send", "_write", "_quiet",
                  "_stalled_at", "_over", "_live", "_task", "_keep_alive", "_holds", "_more_headers",
-                 "__weakref__")  # fmt: skip
+                 "_waits", "__weakref__")  # fmt: skip
 
     def __init__(
         self,
@@ -118,7 +119,9 @@ class EventStream:
         keep_alive: bytes = sse.KEEP_ALIVE,
         holds: Callable[[], bool] | None = None,
         more_headers: Sequence[tuple[bytes, bytes]] = (),
+        live: bool = True,
     ) -> None:
+        self._waits = live
         self._holds, self._more_headers = holds, more_headers
         self._streams, self._follow, self._render = streams, follow, render
         self._opening, self._leg_only, self._farewell = opening, leg_only, farewell
@@ -177,7 +180,7 @@ class EventStream:
                     await asyncio.sleep(0)
                     if watch.done():
                         return
-                elif self._follow.over(self._leg_only):
+                elif self._follow.over(self._leg_only) or not (self._waits or self._follow.behind):
                     self._over = True
                 elif not self._follow.behind:
                     break
@@ -216,6 +219,13 @@ class EventStream:
 
     def _push(self) -> None:
         """Sends what has come, unless the client is still busy with what it was sent before."""
+        try:
+            self._send_ready()
+        except Unavailable as late:
+            logger.info("A client is let go: %s", late.message)
+            self._let_go()
+
+    def _send_ready(self) -> None:
         while self._stalled_at is None and not self._over:
             chunks = self._follow.ready(SEND_BYTES_MAX)
             if not chunks:

@@ -11,7 +11,7 @@ from .entries import Principal
 from .messages import Transcript, from_wire
 from .state import Attempt, Gate, Leg, OpenPart, RunState, Status, Step
 
-FORM = 4
+FORM = 5
 
 _PLAIN = (
     "seq",
@@ -20,6 +20,8 @@ _PLAIN = (
     "agent",
     "thread_id",
     "previous",
+    "parent",
+    "parent_thread",
     "digest",
     "created_at_ms",
     "started_at_ms",
@@ -31,6 +33,8 @@ _PLAIN = (
     "leg_state",
     "said",
     "usage",
+    "cost_usd",
+    "model",
     "result",
     "error",
     "outcome",
@@ -39,6 +43,7 @@ _PLAIN = (
     "handed_back",
     "owners",
     "begun",
+    "begun_ms",
 )
 
 

@@ -12,6 +12,7 @@
     ├── TooLarge           a body, an event or an append over its limit
     ├── NotFound           no such thing, or not for this principal: the two look alike
     │   ├── RunNotFound
+    │   ├── ThreadNotFound
     │   ├── AgentNotFound
     │   └── TriggerNotFound
     ├── Conflict           legal by itself, but not now
@@ -130,6 +131,13 @@ class RunNotFound(NotFound):
 
     def __init__(self, run_id: str) -> None:
         super().__init__(f"There is no run {_shown(run_id)}.")
+
+
+class ThreadNotFound(NotFound):
+    code = "thread_not_found"
+
+    def __init__(self, thread_id: str) -> None:
+        super().__init__(f"There is no thread {_shown(thread_id)}.")
 
 
 class AgentNotFound(NotFound):

@@ -43,7 +43,7 @@ def _text_start(state: RunState, event: Event) -> None:
     held = state.messages.get(event["messageId"])
     fresh = (held is None or held.text is None) and event.get("role", "assistant") == "assistant"
     if fresh and "hocket" not in event.get("metadata", ()):
-        state.begun[f"message {event['messageId']}"] = state.seq
+        state.begin(f"message {event['messageId']}", event)
     _start_message(state, event, event.get("role", "assistant"), name | _made_by(event))
 
 
@@ -89,7 +89,7 @@ def _tool_start(state: RunState, event: Event) -> None:
     before = len(messages)
     call = messages.call(call_id)
     if call is None:
-        state.begun[f"call {call_id}"] = state.seq
+        state.begin(f"call {call_id}", event)
         call = messages.open_call(call_id, event["toolCallName"], event.get("parentMessageId"))
     call.name = event["toolCallName"]
     holder = messages.owner(call_id)
@@ -133,7 +133,8 @@ def _tool_result(state: RunState, event: Event) -> None:
     merge_metadata(message.rest, event)
     state.messages.add_result(message, event["toolCallId"])
     state.owners[f"message {message.id}"] = event.get("subagentRunId")
-    state.begun.setdefault(f"result {event['toolCallId']}", state.seq)
+    if f"result {event['toolCallId']}" not in state.begun:
+        state.begin(f"result {event['toolCallId']}", event)
     _settle_owners(state)
     state.said.append(message.id)
 
@@ -251,7 +252,7 @@ def _activity_delta(state: RunState, event: Event) -> None:
 
 def _step_started(state: RunState, event: Event) -> None:
     _open(state, "step", event["stepName"], event)
-    state.steps.append(Step(event["stepName"], event.get("timestamp", 0), owner=event.get("subagentRunId")))
+    state.steps.append(Step(event["stepName"], event.get("timestamp", 0), state.seq, owner=event.get("subagentRunId")))
 
 
 def _step_finished(state: RunState, event: Event) -> None:
@@ -259,7 +260,7 @@ def _step_finished(state: RunState, event: Event) -> None:
     state.open.pop(("step", step_id(name, owner)), None)
     for step in reversed(state.steps):
         if step.name == name and step.owner == owner and step.ended_at_ms is None:
-            step.ended_at_ms = event.get("timestamp", 0)
+            step.ended_at_ms, step.ended_seq = event.get("timestamp", 0), state.seq
             return
 
 

@@ -8,6 +8,7 @@ on nothing but them; an entry that AG-UI does not define changes nothing but `se
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from . import usage
 from .entries import (
     ASK_CANCEL,
     ASK_EXPIRE,
@@ -69,6 +70,9 @@ def _start(state: RunState, event: Event) -> None:
     state.state = {} if given.get("state") is None else given["state"]
     if state.state != {}:
         state.begun["state"] = state.seq
+    parent = event.get("parent")
+    if parent is not None:
+        state.parent, state.parent_thread = parent["runId"], parent["threadId"]
     state.legs = [Leg(event.get("legId", state.id), state.seq)]
     _note(state, "started", event)
 
@@ -203,12 +207,7 @@ def _run_error(state: RunState, event: Event) -> None:
 def _end_leg(state: RunState, event: Event) -> None:
     state.leg.ended_at_ms = event["timestamp"]
     state.open = {}
-    reports = event.get("usage")
-    for report in reports if isinstance(reports, list) else ():
-        totals = state.usage = state.usage or {}
-        for name, amount in report.items() if isinstance(report, dict) else ():
-            if type(amount) is int:
-                totals[name] = totals.get(name, 0) + amount
+    usage.add(state, event.get("usage"))
 
 
 _CHANGES: dict[str, Callable[[RunState, Event], None]] = {

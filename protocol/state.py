@@ -84,11 +84,14 @@ def own_metadata(interrupt: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class Step:
-    """A named step; `ended_at_ms` is None while it is open. `owner` is the subagent that took it, if one did."""
+    """A named step, from one entry to another; what has not come yet is None. `owner` is the subagent that took it, if
+    one did."""
 
     name: str
     started_at_ms: int
+    started_seq: int
     ended_at_ms: int | None = None
+    ended_seq: int | None = None
     owner: str | None = None
 
 
@@ -121,7 +124,9 @@ class RunState:
     tells in plain values who asked for what and who decided, in order. `said` names the messages of this attempt,
     `leg_state` is the agent's state as it began, and `owners` tells by bucket and id which subagent a client holds a
     message, call, activity or reasoning to be of. `begun` says in which entry the agent first said a message, call,
-    result or activity (by bucket and id), when a call was first `ended`, and when there first was a `state`.
+    result or activity (by bucket and id), when a call was first `ended`, and when there first was a `state`; `begun_ms`
+    at what time messages, calls and results began. `parent` is the run that this one was started for, if its client
+    named one. `usage`, `cost_usd` and `model` are what the agent has reported (`usage.py`).
     """
 
     seq: int = 0
@@ -130,6 +135,8 @@ class RunState:
     agent: str = ""
     thread_id: str = ""
     previous: str | None = None
+    parent: str | None = None
+    parent_thread: str | None = None
     digest: str = ""
     status: Status = Status.QUEUED
     requester: Principal | None = None
@@ -149,7 +156,10 @@ class RunState:
     closed_subagents: set[str] = field(default_factory=set)
     owners: dict[str, str | None] = field(default_factory=dict)
     begun: dict[str, int] = field(default_factory=dict)
+    begun_ms: dict[str, int] = field(default_factory=dict)
     usage: dict[str, int] | None = None
+    cost_usd: float | None = None
+    model: str | None = None
     result: Any = None
     error: dict[str, str] | None = None
     outcome: dict[str, Any] | None = None
@@ -158,6 +168,11 @@ class RunState:
     cancelled_by: Principal | None = None
     handed_back: bool = False
     legs: list[Leg] = field(default_factory=list)
+
+    def begin(self, what: str, event: dict[str, Any]) -> None:
+        """Notes where and when something was first said."""
+        self.begun[what] = self.seq
+        self.begun_ms[what] = event.get("timestamp", 0)
 
     @property
     def terminal(self) -> bool:

@@ -14,10 +14,11 @@ from protocol.state import RunState
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What to run. `input` holds messages, state, tools, context and forwardedProps in AG-UI's wire form.
+    """What to run. `input` holds messages, state, tools, context and forwardedProps in AG-UI's wire form; `posted` puts
+    in front of its messages what was posted to the thread and no run has taken. A repeated start need not have it anew.
 
     `run_id` None gives a fresh id, or one that follows from `key`, so that a repeated key finds its own run.
-    `timeout_s` bounds the working time of all legs together.
+    `timeout_s` bounds the working time of all legs together. `parent` is the run for which this one is started.
     """
 
     agent: str
@@ -25,9 +26,11 @@ class Start:
     thread_id: str | None = None
     run_id: str | None = None
     key: str | None = None
+    posted: bool = field(default=False, kw_only=True)
     metadata: dict[str, Any] = field(default_factory=dict)
     on_busy: Literal["reject", "cancel_previous"] | None = None
     timeout_s: int | None = None
+    parent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,8 @@ def attached(state: RunState, want: Start, digest: str) -> Started:
 
 def start_digest(want: Start) -> str:
     told = [want.agent, want.thread_id, want.run_id, want.input, want.metadata]
-    return _digest(told if want.timeout_s is None else [*told, want.timeout_s])
+    more = [one for one in (want.timeout_s, want.parent) if one is not None]
+    return _digest([*told, *more])
 
 
 def resume_digest(want: Resume) -> str:

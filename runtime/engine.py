@@ -28,10 +28,12 @@ from .follow import Follow, Tails
 from .index import Index, Query
 from .layout import AGENTS
 from .log import Log, Stored, WrongRevision
+from .names import id_of
 from .push_door import Push
 from .settings import Settings
 from .settle import settle
 from .states import States
+from .thread_door import Threads
 from .triggers import Triggers
 from .webhooks import Webhooks
 
@@ -49,6 +51,7 @@ class Engine:
         self.tails = Tails(log, settings.cache_bytes_max)
         self._histories = threads.Histories(log)
         self._states = States(log)
+        self.threads = Threads(log, self._histories, self._state, self._listed)
         self.push = Push(log, settings)
         self.webhooks = Webhooks(log, settings)
         self._appended_rev = 0
@@ -61,7 +64,8 @@ class Engine:
     async def start(self, want: Start, by: Principal, face: str) -> Started:
         """Records the start of a run; a worker takes it from there.
 
-        Raises AgentNotFound, ThreadBusy, RunMismatch (the id or key belongs to another request), InvalidId, TooLarge.
+        Raises AgentNotFound, RunNotFound (the parent), ThreadBusy, RunMismatch (the id or key belongs to another
+        request), InvalidId, TooLarge.
         """
         check_scope(by, "runs:start")
         check_scope(by, "runs:read")  # whoever starts, answers or cancels a run is shown it
@@ -74,13 +78,15 @@ class Engine:
         if known is not None:
             return attached(known[0], want, digest)
         head = await threads.head(self._log, by.tenant, thread_id)
+        want = await self.threads.hand_over(want, thread_id, head, by.tenant)
         leg_of = await self._run_of_leg(by, head, run_id)
         if leg_of is not None:
             return attached(leg_of, want, digest)
+        parent = await self._parent(want.parent, by)
         previous = await self._previous(by, thread_id, head, run_id, want.on_busy or agent["on_busy"], face)
         entry = ask(
             ASK_START, by, face, _now_ms(), agent=want.agent, runId=run_id, threadId=thread_id, previous=previous,
-            digest=digest, metadata=want.metadata, timeoutSeconds=want.timeout_s,
+            digest=digest, metadata=want.metadata, timeoutSeconds=want.timeout_s, parent=parent,
             input=await self._own_input(want.input, by.tenant, previous),
         )  # fmt: skip
         body = encode(1, entry)
@@ -238,15 +244,19 @@ class Engine:
 
     async def list(self, query: Query, by: Principal) -> list[RunState]:
         """Runs of the caller's tenant by the index, newest first, each as of its last change of status."""
-        index = self._lists(by)
-        # whoever was streamed an end or shown a trigger's run must find it in the next list, as whoever polled one does
-        seen_rev = max(self._appended_rev, self.tails.cache.ended_rev, self.triggers.shown_rev)
-        await index.caught_up(seen_rev)
-        return index.find(by.tenant, query)
+        return (await self._listed(by)).find(by.tenant, query)
 
     async def count(self, query: Query, by: Principal) -> int:
         """How many runs `list` would name on all its pages."""
         return self._lists(by).count(by.tenant, query)
+
+    async def run_id_of(self, name: str, by: Principal) -> str:
+        """The id of the run that a name stands for: an id, or the UUID as which one is shown that is none."""
+        return name if self._index is None else await id_of("runs", name, by, self._log, self._listed)
+
+    async def thread_id_of(self, name: str, by: Principal) -> str:
+        """The same of a thread."""
+        return name if self._index is None else await id_of("threads", name, by, self._log, self._listed)
 
     async def agents(self) -> dict[str, dict[str, Any]]:
         """What workers have announced: options by agent name."""
@@ -281,6 +291,13 @@ class Engine:
             raise Unavailable("This process keeps no list of runs.")
         return self._index
 
+    async def _listed(self, by: Principal) -> Index:
+        index = self._lists(by)
+        # whoever was streamed an end or shown a trigger's run must find it in the next list, as whoever polled one does
+        seen_rev = max(self._appended_rev, self.tails.cache.ended_rev, self.triggers.shown_rev)
+        await index.caught_up(seen_rev)
+        return index
+
     async def _last(self, run: str, run_id: str, by: Principal, scope: str) -> Stored:
         """The end of a run that is to be asked for something. That there is no run comes before what is not allowed."""
         last = await self._log.last(run, exact=True)
@@ -309,6 +326,12 @@ class Engine:
         except RunNotFound:
             return None
         return state if any(leg.run_id == leg_id for leg in state.legs) else None
+
+    async def _parent(self, run_id: str | None, by: Principal) -> dict[str, str] | None:
+        if run_id is None:
+            return None
+        parent = await self._state(run_id, by)
+        return {"runId": parent.id, "threadId": parent.thread_id}
 
     async def _new_messages(self, state: RunState, sent: Sequence[threads.Wire]) -> Sequence[threads.Wire]:
         """What a client has sent with its answers and the thread does not hold yet."""

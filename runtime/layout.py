@@ -29,6 +29,7 @@ TRIGGERS = "TRIGGERS"
 PUSH = "PUSH"
 DEAD = "DEAD"
 WEBHOOKS = "WEBHOOKS"
+THREAD_RECORDS = "THREAD_RECORDS"
 DELIVERIES = "DELIVERIES"
 DEAD_LETTERS_MAX = 10_000
 """Of one tenant; the oldest give way."""
@@ -70,7 +71,7 @@ async def create(link: Link, request: Request, replicas: int) -> bool:
         except NotFoundError:
             kept.num_replicas = replicas
             await jetstream.add_stream(kept)
-    for bucket in (CHECKPOINTS, THREADS, AGENTS, KEYS, TRIGGERS, PUSH, WEBHOOKS):
+    for bucket in (CHECKPOINTS, THREADS, AGENTS, KEYS, TRIGGERS, PUSH, WEBHOOKS, THREAD_RECORDS):
         try:
             await jetstream.stream_info(f"KV_{bucket}")
         except NotFoundError:

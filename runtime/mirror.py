@@ -31,6 +31,11 @@ class Mirror:
     async def stop(self) -> None:
         await self._reader.stop()
 
+    def again(self) -> None:
+        """Has everything taken once more."""
+        self._rev = 0
+        self._reader.again()
+
     async def current(self) -> None:
         """Returns once every change that was written before the question has been taken. Raises Unavailable."""
         await asked(self.ask())

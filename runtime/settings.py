@@ -57,6 +57,11 @@ class Settings(BaseModel):
         description="`true`, and nothing else, switches `POST /api/a2a/resume` on. Where it is not set, "
         "`CINATRA_AGUI_EXTERNAL_ENABLED` counts.",
     )
+    dialects: str = Field(
+        "cinatra,operativus,veryfront,middesk,arkloop",
+        description="Run APIs of other systems that are served, by comma, each under its name or as `name=/path`; or "
+        "`none`.",
+    )
     mcp_agent_tools: bool = Field(True, description="Whether each agent is an MCP tool of its own, `run_<agent>`.")
     push_timeout_s: float = Field(10.0, gt=0, le=60, description="How long a webhook may take to answer.")
     push_retry_s: float = Field(

@@ -1,10 +1,10 @@
 """Cinatra's endpoints over HTTP: a run's AG-UI channel, its snapshot, and the resume of a question by its task's id.
 
-All stand at the root and under `/cinatra`. The resume is there only where it is switched on; what is refused is
-`{"error": text}`.
+All stand at the root and under the dialect's prefix. The resume is there only where it is switched on; what is refused
+is `{"error": text}`.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -21,34 +21,34 @@ from protocol.interrupts import run_of
 from runtime.asks import Resume
 from runtime.engine import Engine
 
-from ..auth import holding, page_principal, principal
+from ..auth import page_principal, principal
 from ..body import loads, read_body, read_json
 from ..resource import Handlers, Resource
-from ..stream import HEADERS, EventStream, Streams
-from .cinatra_events import KEEP_ALIVE, cursor, renderer
+from ..translation import Translations
+from .cinatra_events import cursor, word
 from .cinatra_snapshot import snapshot
 
 FACE = "cinatra"
 PAGE = "page"
-PREFIXES = ("", "/cinatra")
 
 A2a = Callable[[Request, str, str], Awaitable[ASGIApp]]
 
 _VALUES_CHARS_MAX = 65_536
 _FIELDS_MAX = 20
 _APPROVED = "[Approved by operator]"
-_NO_HURRY = b"retry: 30000\n\n"
 
 
 class Cinatra:
     """The dialect over an engine. `resumes` says whether questions may be answered here; `a2a` answers a peer's
     JSON-RPC under the dialect's path: request, face, and where in a task's metadata the run's id is to stand."""
 
-    def __init__(self, engine: Engine, streams: Streams, body_bytes_max: int, resumes: bool, a2a: A2a) -> None:
-        self._engine, self._streams, self._body_bytes_max = engine, streams, body_bytes_max
+    def __init__(
+        self, engine: Engine, translations: Translations, body_bytes_max: int, resumes: bool, a2a: A2a
+    ) -> None:
+        self._engine, self._translations, self._body_bytes_max = engine, translations, body_bytes_max
         self._resumes, self._a2a = resumes, a2a
 
-    def routes(self) -> list[Resource]:
+    def routes(self, prefixes: Sequence[str]) -> list[Resource]:
         served: dict[str, Handlers] = {
             "/api/a2a": {"GET": self.stream_task, "POST": self.post_task},
             "/api/agents/runs/{run_id}/stream": {"GET": self.stream_run},
@@ -56,7 +56,7 @@ class Cinatra:
         }
         if self._resumes:  # a route that is not there is what a switched-off one must look like
             served["/api/a2a/resume"] = {"POST": self.resume}
-        return [Resource(prefix + path, handlers) for prefix in PREFIXES for path, handlers in served.items()]
+        return [Resource(prefix + path, handlers) for prefix in prefixes for path, handlers in served.items()]
 
     async def stream_task(self, request: Request) -> ASGIApp:
         by = principal(request)
@@ -130,16 +130,8 @@ class Cinatra:
             raise Invalid("Invalid request body") from None
 
     async def _stream(self, request: Request, run_id: str, by: Caller) -> ASGIApp:
-        state = await self._engine.state(run_id, by)
-        render = renderer(state.id, state.thread_id)
-        follow = await self._engine.follow(run_id, by, cursor(request.headers.get("last-event-id")))
-        if request.method == "HEAD":
-            follow.close()
-            return Response(headers={name.decode(): value.decode() for name, value in HEADERS})
-        # A browser comes back to a stream that has ended, again and again: all it can be told is not to hurry.
-        opening = _NO_HURRY if follow.over(leg_only=False) else b""
-        holds = holding(request, by)
-        return EventStream(self._streams, follow, render, opening, keep_alive=KEEP_ALIVE, holds=holds)
+        after_seq = cursor(request.headers.get("last-event-id"))
+        return await self._translations.stream(request, by, run_id, word, after_seq)
 
 
 def _field(body: bytes, name: str) -> list[str]:

@@ -3,22 +3,19 @@ their own, one end. Ids are `<ms>-<seq>`, of which only the seq counts on the wa
 
 import re
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 import orjson
 
 from protocol import sse
-from protocol.entries import ASK_EXPIRE, ASK_RESUME
-from runtime.chunks import Chunk
+from protocol.entries import ASK_EXPIRE, ASK_RESUME, Entry, lane_of
+from protocol.events import KNOWN
+from protocol.state import RunState
 
 from ..cursor import SEQ_MAX
-from ..stream import Render
 from .cinatra_snapshot import screen
 
 Event = dict[str, Any]
-
-KEEP_ALIVE = b": keepalive\n\n"
 
 _FIRST_START_SEQ_MAX = 3
 """A run's first RUN_STARTED is entry 2, or 3 where a cancel came before it; another leg's is entry 5 at the earliest,
@@ -34,22 +31,13 @@ def cursor(last_event_id: str | None) -> int:
     return min(int(found[1]), SEQ_MAX) if len(found[1]) <= len(str(SEQ_MAX)) else SEQ_MAX
 
 
-@lru_cache(maxsize=1024)
-def renderer(run_id: str, thread_id: str) -> Render:
-    """Renders a run's entries; the same function for all who follow it, so that live bytes are made once."""
-    ids = {"threadId": thread_id, "runId": run_id}
-
-    def render(piece: Chunk) -> bytes:
-        entries = [(found.seq or 0, orjson.loads(found.data)) for found in sse.split(piece.body) if _has_form(found)]
-        if piece.lane == "flow":
-            return b"".join(_frame(seq, event | {"threadId": thread_id}) for seq, event in entries)
-        return b"".join(_frames(seq, event, _shown(seq, event), ids) for seq, event in entries)
-
-    return render
-
-
-def _has_form(found: sse.Frame) -> bool:
-    return found.name != "unknown"
+def word(state: RunState, entry: Entry) -> bytes:
+    """What the channel says of an entry; nothing where it has no form here."""
+    seq, event = entry
+    if lane_of(event) != "flow":
+        ids = {"threadId": state.thread_id, "runId": state.id}
+        return _frames(seq, event, _shown(seq, event), ids)
+    return _frame(seq, event | {"threadId": state.thread_id}) if event["type"] in KNOWN else b""
 
 
 def _frame(seq: int, event: Event) -> bytes:

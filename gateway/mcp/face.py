@@ -7,7 +7,7 @@ POST ──> who asks ──> body within its bounds ──> SDK: era, envelope,
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -40,7 +40,7 @@ from .waiting import AgentTools
 
 logging.getLogger("mcp").setLevel(logging.WARNING)  # the SDK tells of every request and of every session
 
-PATHS = ("/mcp", "/api/mcp", "/cinatra/api/mcp", "/veryfront/mcp")
+PATH = "/mcp"
 
 _ACCEPT = (b"accept", b"application/json, text/event-stream")
 _JSON = {"application/json", "application/*", "*/*"}
@@ -115,9 +115,12 @@ class Handed:
 
 
 class Mcp:
-    """The face over an engine: all tools at `/mcp`, and those that two other systems serve at their paths."""
+    """The face over an engine: all tools at `/mcp`, and those of two other systems at the paths that these have, if
+    they are served."""
 
-    def __init__(self, engine: Engine, streams: Streams, settings: Settings) -> None:
+    def __init__(
+        self, engine: Engine, streams: Streams, settings: Settings, cinatra: Sequence[str], veryfront: Sequence[str]
+    ) -> None:
         def endpoint(tools: tuple[Tool, ...]) -> Endpoint:
             calls = Calls(engine, streams, tools)
             return Endpoint(calls, server_of(calls), settings, streams=False)
@@ -126,8 +129,8 @@ class Mcp:
         server = server_of(calls, Library(engine))
         Tasks(engine, streams).serve(server)
         whole = Endpoint(calls, server, settings, streams=True)
-        cinatra = endpoint(CINATRA)
-        self._endpoints = dict(zip(PATHS, (whole, cinatra, cinatra, endpoint(VERYFRONT)), strict=True))
+        served = dict.fromkeys(cinatra, endpoint(CINATRA)) | dict.fromkeys(veryfront, endpoint(VERYFRONT))
+        self._endpoints = {PATH: whole} | served
 
     def routes(self) -> list[Resource]:
         """A POST each: there is no session to end and no stream to open by GET."""

@@ -1,13 +1,12 @@
 """RunState as Cinatra's tools tell it: the record of a poll, the messages, and who asked and who decided."""
 
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 import orjson
 
 from protocol.entries import Principal
-from protocol.messages import REF, Message
-from protocol.run import ABANDONED
+from protocol.messages import Message
+from protocol.spoken import outcome, own_messages, spoken
 from protocol.state import Gate, RunState, Status
 from runtime.triggers import FACE as TRIGGER_FACE
 
@@ -101,39 +100,6 @@ def _resumer(gate: Gate) -> Json:
     return _actor(gate.by) | {"reviewTaskId": gate.id, "at": rfc3339(gate.at_ms), "dialect": gate.face}
 
 
-def own_messages(state: RunState) -> list[Message]:
-    """What was sent with the run and said in it, without its thread's history and what another attempt replaced."""
-    abandoned = ABANDONED["hocket"]
-    return [
-        message
-        for message in state.messages
-        if not message.rest.get(REF) and message.rest.get("metadata", {}).get("hocket") != abandoned
-    ]
-
-
-def spoken(state: RunState, chars_max: int) -> str:
-    """The agent's words so far, at most the last `chars_max`. What it costs is bounded by them, not by the run."""
-    parts: list[str] = []
-    left = chars_max
-    for message in _backwards(state):
-        if message.role == "assistant":
-            for delta in reversed(message.text or ()):
-                parts.append(delta[-left:])
-                left -= len(parts[-1])
-                if left == 0:
-                    return "".join(reversed(parts))
-    return "".join(reversed(parts))
-
-
-def _backwards(state: RunState) -> Iterator[Message]:
-    abandoned = ABANDONED["hocket"]
-    for message in state.messages.backwards():
-        if message.rest.get(REF):
-            return  # the thread's history stands in front of the run's own
-        if message.rest.get("metadata", {}).get("hocket") != abandoned:
-            yield message
-
-
 def messages(state: RunState, only: str | None) -> Json:
     """The run's messages in order, the newest 4 MB of them; `hasMore` says that older ones were left out."""
     whole = [item for item in _items(state) if only is None or item["messageType"] == only]
@@ -164,24 +130,15 @@ def _items(state: RunState) -> list[Json]:
         if kind is not None:
             told.append({"id": message.id, "sequence": len(told) + 1, "role": message.role, "messageType": kind,
                          "body": _body(message), "createdAt": sent if kind in ("setup", "user") else said})  # fmt: skip
-    outcome = _outcome(state)
-    if outcome is not None:
+    came_to = outcome(state)
+    if came_to is not None:
         told.append({"id": f"{state.id}-final", "sequence": len(told) + 1, "role": "assistant",
-                     "messageType": "final", "body": outcome, "createdAt": ended})  # fmt: skip
+                     "messageType": "final", "body": came_to, "createdAt": ended})  # fmt: skip
     elif state.status is Status.COMPLETED:
         last = next((item for item in reversed(told) if item["messageType"] == "assistant"), None)
         if last is not None:
             last |= {"messageType": "final", "createdAt": ended}
     return told
-
-
-def _outcome(state: RunState) -> str | None:
-    """What an ended run came to, where that is not among its messages already."""
-    if state.error is not None:
-        return state.error["message"]
-    if state.status is not Status.COMPLETED or state.result is None:
-        return None
-    return state.result if isinstance(state.result, str) else orjson.dumps(state.result).decode()
 
 
 def _body(message: Message) -> str:
@@ -192,20 +149,3 @@ def _body(message: Message) -> str:
         return orjson.dumps([{"name": call.name, "arguments": "".join(call.args)} for call in message.calls]).decode()
     content = message.rest.get("content")
     return "" if content is None else orjson.dumps(content).decode()
-
-
-def output(state: RunState) -> str | None:
-    """What a completed run came to, as text."""
-    if state.status is not Status.COMPLETED:
-        return None
-    found = _outcome(state)
-    return found if found is not None else _last_words(_backwards(state))
-
-
-def _last_words(backwards: Iterable[Message]) -> str:
-    return next(("".join(one.text) for one in backwards if one.role == "assistant" and one.text), "")
-
-
-def last_said(state: RunState) -> str | None:
-    """The id of the agent's last message of this run."""
-    return next((message.id for message in _backwards(state) if message.role == "assistant"), None)

@@ -3,12 +3,12 @@
 import mcp_types as types
 from pydantic import Field
 
+from protocol.spoken import output
 from protocol.state import RunState, Status
 
 from ..dialects.cinatra_snapshot import STATUS, contexts
 from ..resource import segment
 from .cinatra_forms import Hitl, Out, RunStatus
-from .run_record import output
 from .tool import Told
 
 

@@ -1,7 +1,5 @@
 """Veryfront's one tool, `get_agent_run`: a run as an object of 31 keys, each there at every status."""
 
-import re
-import uuid
 from typing import Annotated, Any
 
 import mcp_types as types
@@ -9,10 +7,11 @@ import orjson
 from pydantic import Field
 
 from protocol.errors import Forbidden, HocketError, InvalidId, RunNotFound
+from protocol.ids import as_uuid
+from protocol.spoken import last_said
 from protocol.state import RunState, Status
 
 from ..run_object import rfc3339
-from .run_record import last_said
 from .tool import READS, Call, Form, Told, Tool
 
 Json = dict[str, Any]
@@ -26,7 +25,6 @@ STATUS = {
     Status.CANCELLED: "cancelled",
 }
 _UUID = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
-_CONVERSATIONS = uuid.UUID("9b0f6c7a-5a64-5e57-8a5e-1f0a3c1f7d21")
 _DRAFT = "http://json-schema.org/draft-07/schema#"
 _NO_CODE = "AGENT_ERROR"
 _TEXT: Json = {"type": "string"}
@@ -47,15 +45,8 @@ async def get_agent_run(call: Call, form: GetAgentRunForm) -> Told:
     return Told(run_object(state))
 
 
-def conversation(state: RunState) -> str:
-    """The thread's id, as a UUID that follows from it where it is none."""
-    if re.fullmatch(_UUID, state.thread_id):
-        return state.thread_id
-    return str(uuid.uuid5(_CONVERSATIONS, f"{state.tenant}\n{state.thread_id}"))
-
-
 def _same(state: RunState, given: str) -> bool:
-    return given == state.thread_id or given.lower() == conversation(state).lower()
+    return given == state.thread_id or given.lower() == as_uuid(state.tenant, state.thread_id).lower()
 
 
 def run_object(state: RunState) -> Json:
@@ -67,7 +58,7 @@ def run_object(state: RunState) -> Json:
     failed = state.error if state.status is Status.FAILED else None
     own: Json = {
         "run_id": state.id,
-        "conversation_id": conversation(state),
+        "conversation_id": as_uuid(state.tenant, state.thread_id),
         "message_id": asked,
         "input_anchor_message_id": asked,
         "handoff_message_id": last_said(state) if state.status is Status.COMPLETED else None,

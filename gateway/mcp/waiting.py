@@ -15,13 +15,13 @@ from protocol.errors import (
     NotWaiting,
     Unauthorized,
 )
+from protocol.spoken import spoken
 from protocol.state import RunState, Status
 from runtime.engine import Engine
 
 from . import definitions, elicitation, tasks
 from .cinatra_forms import RunIdForm
 from .cinatra_runs import status_url
-from .run_record import spoken
 from .standing import Waited, stands
 from .starting import start
 from .tool import READS, STARTS, Call, Reply, Tool, closed, misread, problem

@@ -6,6 +6,7 @@ alone, run no code but its own files, and stand in no frame.
 """
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import anyio
@@ -16,8 +17,6 @@ from starlette.types import ASGIApp
 from protocol.errors import Invalid, Unavailable
 
 from ..resource import Handler, Resource
-
-PREFIXES = ("", "/cinatra")
 
 _HERE = Path(__file__).parent
 _MODULES = (
@@ -63,9 +62,9 @@ _SHELL = {
 }
 
 
-def page_routes(renderers: Path | None, snapshot: Handler, answer: Handler) -> list[Resource]:
-    """The page and its files; `renderers` is a JavaScript module with renderers of one's own. Who prefers JSON gets
-    what `snapshot` says, and `answer` takes what is posted to the page.
+def page_routes(prefixes: Sequence[str], renderers: Path | None, snapshot: Handler, answer: Handler) -> list[Resource]:
+    """The page under each of `prefixes`, and its files; `renderers` is a JavaScript module with renderers of one's own.
+    Who prefers JSON gets what `snapshot` says, and `answer` takes what is posted to the page.
 
     Raises Invalid if `renderers` is no file.
     """
@@ -87,7 +86,7 @@ def page_routes(renderers: Path | None, snapshot: Handler, answer: Handler) -> l
         return _answer(request, content, _SCRIPT, "no-cache")
 
     return [
-        *(Resource(f"{prefix}/agents/status/{{run_id}}", {"GET": page, "POST": answer}) for prefix in PREFIXES),
+        *(Resource(f"{prefix}/agents/status/{{run_id}}", {"GET": page, "POST": answer}) for prefix in prefixes),
         *(_asset(name, _HERE / name, _SCRIPT, _SOON) for name in _MODULES),
         *(_asset(name, _HERE / name, _STYLE, _SOON) for name in _SHEETS),
         _asset(_LIBRARY, _HERE / "vendor" / _LIBRARY, _SCRIPT, _DAY),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import uvloop
 
-from . import reading, streams, tasks, tools, triggers, waiting
+from . import dialects, reading, streams, tasks, tools, triggers, waiting
 from .figures import Figure, table
 
 _MEASURES = (
@@ -23,6 +23,7 @@ _MEASURES = (
     reading.resume,
     reading.poll,
     waiting.waiting,
+    dialects.dialect_streams,
     tasks.a2a_stream,
     tasks.a2a_list,
     tasks.a2a_get,

@@ -133,7 +133,7 @@ def test_steps_are_kept_with_their_times_whoever_takes_them() -> None:
         {"type": "STEP_FINISHED", "stepName": "plan", "timestamp": 7, "subagentRunId": "s1"},
         {"type": "STEP_FINISHED", "stepName": "never begun", "timestamp": 8},
     )
-    assert state.steps == [Step("plan", 3, 5), Step("plan", 4, 7, "s1"), Step("plan", 6)]
+    assert state.steps == [Step("plan", 3, 3, 5, 5), Step("plan", 4, 4, 7, 7, "s1"), Step("plan", 6, 6)]
     assert list(state.open) == [("step", "plan")]
 
 

@@ -8,9 +8,9 @@ import httpx
 import orjson
 import pytest
 
-from gateway.dialects.cinatra_events import cursor, renderer
-from protocol.entries import encode
-from runtime.chunks import Chunk
+from gateway.dialects.cinatra_events import cursor, word
+from protocol.entries import Entry
+from protocol.state import RunState
 from runtime.nats_server import EmbeddedServer
 from runtime.settings import Settings
 from tests.gateway.dialects.cinatra_client import (
@@ -292,13 +292,10 @@ async def test_what_agents_say_is_told_as_they_said_it_and_what_no_client_knows_
     assert told[-2].id is not None and told[-2].id.startswith("0-")
 
 
-def test_all_clients_of_a_run_share_one_rendering() -> None:
-    render = renderer("r", "t")
+def test_what_an_agent_says_is_told_with_the_thread_it_belongs_to() -> None:
     event = {"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": "Ü\n", "timestamp": 5}
-    body = encode(4, event) + encode(5, event)
-    assert render is renderer("r", "t") and render is not renderer("r", "u")
-    told = frames(render(Chunk(4, 5, "flow", body, 1, "")))
-    assert [(one.id, one.event) for one in told] == [(f"5-{seq}", event | {"threadId": "t"}) for seq in (4, 5)]
+    told = frames(word(RunState(id="r", thread_id="t"), Entry(4, event)))
+    assert [(one.id, one.event) for one in told] == [("5-4", event | {"threadId": "t"})]
 
 
 async def test_the_snapshot_is_the_run_as_it_is(nats: EmbeddedServer, settings: Settings) -> None:
@@ -344,6 +341,6 @@ def test_an_answer_of_hocket_own_has_no_secret_of_the_run_in_it() -> None:
     by = {"tenant": "default", "id": "u", "kind": "user", "name": "U"}
     answer = {"interruptId": "i", "gate": "g-r-0", "status": "resolved", "decision": "answer", "payload": "secret"}
     event = {"type": "ask.resume", "timestamp": 5, "by": by, "answers": [answer]}
-    told = renderer("r", "t")(Chunk(4, 4, "ask", encode(4, event), 1, ""))
+    told = word(RunState(id="r", thread_id="t"), Entry(4, event))
     assert b"secret" not in told and b"tenant" not in told
     assert orjson.loads(told.split(b"data: ")[1])["resumedBy"] == {"id": "u", "kind": "user", "name": "U"}

@@ -20,7 +20,7 @@ async def elsewhere(_: Request) -> Response:
 
 
 def client(renderers: Path | None = None) -> httpx.AsyncClient:
-    transport = httpx.ASGITransport(Starlette(routes=page_routes(renderers, elsewhere, elsewhere)))
+    transport = httpx.ASGITransport(Starlette(routes=page_routes(["", "/cinatra"], renderers, elsewhere, elsewhere)))
     return httpx.AsyncClient(transport=transport, base_url="http://hocket.test")
 
 
@@ -82,4 +82,4 @@ async def test_without_renderers_of_ones_own_the_module_is_empty() -> None:
 
 def test_a_module_of_renderers_that_is_not_there_is_refused_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match="is not a file"):
-        page_routes(tmp_path / "missing.js", elsewhere, elsewhere)
+        page_routes([""], tmp_path / "missing.js", elsewhere, elsewhere)

@@ -1,0 +1,79 @@
+"""A run's tool calls with what became of them, and the call that a question is about."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from .messages import Message, ToolCall
+from .spoken import own_messages
+from .state import Gate, RunState
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """A call that was made in this run. `arguments` is an object: `{"input": text}` where its agent wrote no JSON
+    object. `result` is text, JSON for other values, None while there is none. Times and places are those of the entries
+    that began the call and brought its result; None for what was not said in this run."""
+
+    id: str
+    name: str
+    arguments: dict[str, Any]
+    result: str | None
+    began_seq: int | None
+    began_at_ms: int | None
+    done_seq: int | None
+    done_at_ms: int | None
+
+
+def calls(state: RunState) -> list[Called]:
+    """The run's own calls in the order in which they were made, those that another attempt has replaced left out."""
+    held = own_messages(state)
+    results = {str(one.rest.get("toolCallId")): one for one in held if one.role == "tool"}
+    return [_called(state, call, results.get(call.id)) for message in held for call in message.calls]
+
+
+def called(state: RunState, call_id: str) -> Called | None:
+    """One call by its id."""
+    call = state.messages.call(call_id)
+    if call is None:
+        return None
+    found = (one for one in state.messages.backwards() if one.role == "tool" and one.rest.get("toolCallId") == call_id)
+    return _called(state, call, next(found, None))
+
+
+def arguments(text: str) -> dict[str, Any]:
+    """Arguments as an object, whatever the agent wrote."""
+    try:
+        given = orjson.loads(text) if text else {}
+    except orjson.JSONDecodeError:
+        return {"input": text}
+    return given if isinstance(given, dict) else {"input": text}
+
+
+def result_text(message: Message) -> str:
+    """What a call has brought."""
+    if message.text is not None:
+        return "".join(message.text)
+    content = message.rest.get("content")
+    return content if isinstance(content, str) else orjson.dumps(content).decode()
+
+
+def asked_about(state: RunState, gate: Gate) -> Called | None:
+    """The call that a question is about, None for one outside of any call."""
+    call_id = gate.interrupt.get("toolCallId")
+    return called(state, call_id) if isinstance(call_id, str) else None
+
+
+def _called(state: RunState, call: ToolCall, result: Message | None) -> Called:
+    began, done = f"call {call.id}", f"result {call.id}"
+    return Called(
+        id=call.id,
+        name=call.name,
+        arguments=arguments("".join(call.args)),
+        result=result_text(result) if result is not None else None,
+        began_seq=state.begun.get(began),
+        began_at_ms=state.begun_ms.get(began),
+        done_seq=state.begun.get(done) if result is not None else None,
+        done_at_ms=state.begun_ms.get(done) if result is not None else None,
+    )
