@@ -141,6 +141,11 @@ class Webhooks:
         feed.place = place or Place(rev + 1, 0)
         return feed
 
+    @property
+    def listening(self) -> int:
+        """How many feeds are open in this process."""
+        return self._feeds.total()
+
     # ── inside ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _left(self, tenant: str) -> None:

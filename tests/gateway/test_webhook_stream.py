@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
+import orjson
 import pytest
 from standardwebhooks import Webhook as Verifier
 
@@ -151,6 +152,33 @@ async def test_a_reader_whose_key_is_revoked_is_sent_nothing_more(nats: Embedded
                     await asyncio.sleep(0.01)
             await ran(house, "r1", **admin)
             assert await client.told(1) == []
+
+
+async def test_a_reader_that_takes_nothing_is_let_go_and_finds_all_of_it_when_it_comes_back(
+    nats: EmbeddedServer, settings: Settings
+) -> None:
+    async def asks_at_length(run: Any) -> Any:
+        yield run.interrupt("x" * 200_000)
+
+    brief, runs = settings.model_copy(update={"stall_s": 0.3}), [f"r{number}" for number in range(30)]
+    async with open_house(nats, brief, asks=asks_at_length) as house:
+        async with listening(house) as client:
+            first = await client.next()
+            assert first is not None
+        port = int(house.url.rpartition(":")[2])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+        writer.write(b"GET %b HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n" % PATH.encode())
+        assert b"200" in await reader.readline()
+        for run_id in runs:
+            answer = await house.client.post("/v1/runs", json={"agent": "asks", "input": "hi", "run_id": run_id})
+            assert answer.status_code == 201
+        async with asyncio.timeout(10):
+            while house.engine.webhooks.listening:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        writer.close()
+        async with listening(house, first.id) as client:
+            told = await client.told(2 * len(runs))
+    assert sorted(orjson.loads(one.data)["data"]["id"] for one in told) == sorted(2 * runs)
 
 
 async def test_who_may_not_listen_and_what_is_no_place_is_told_so(nats: EmbeddedServer, settings: Settings) -> None:
