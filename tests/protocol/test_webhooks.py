@@ -52,6 +52,3 @@ def test_what_an_entry_may_be_told_as_is_known_without_its_run() -> None:
     assert [webhooks.possible(event) for event in (START, BEGUN, ATTEMPT, ENDED)] == [
         None, "run.started", None, "run.completed",
     ]  # fmt: skip
-    again = BEGUN | {"runId": "leg2"}
-    asks = ENDED | {"outcome": {"type": "interrupt", "interrupts": [{"id": "i1", "reason": "confirmation"}]}}
-    assert webhooks.possible(again) == "run.started" and told(START, BEGUN, asks, again)[-1] is None
