@@ -26,7 +26,9 @@ from .auth import Auth
 from .copilotkit import CopilotKit
 from .cors import Cors
 from .dialect import Dialect, places
+from .dialects import middesk_refusals
 from .dialects.cinatra import Cinatra
+from .dialects.middesk import Middesk
 from .documents import document_routes
 from .errors import HANDLERS, refuse_worded
 from .mcp.face import Mcp
@@ -102,6 +104,7 @@ def build_app(
         for name, routes, refuse in (
             ("cinatra", cinatra.routes(beside), refuse_worded),
             ("veryfront", [], refuse_worded),
+            ("middesk", Middesk(engine, translations, settings).routes(at.get("middesk", "")), middesk_refusals.refuse),
         )
         if name in at
     ]

@@ -25,6 +25,7 @@ FACES = {
     "gateway.rest_triggers",
     "gateway.rest_webhooks",
     "gateway.dialects.cinatra",
+    "gateway.dialects.middesk",
 }
 MAY_IMPORT_THE_LOG = {"gateway.app", "gateway.roles"}
 """The composition root, and the worker's process, which has no engine."""
