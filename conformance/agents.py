@@ -18,11 +18,14 @@ _gates: dict[str, asyncio.Event] = sys.modules.setdefault("conformance_gates", M
 
 
 def _asked(run: Any, name: str, default: Any = None) -> Any:
-    """Of what the caller has sent along: AG-UI's `forwardedProps`, or the metadata of an A2A request."""
+    """Of what the caller has sent along: AG-UI's `forwardedProps`, an A2A request's metadata, Middesk's `input`."""
     given = run.input.forwarded_props
     if not isinstance(given, dict):
         return default
-    return {**given, **given.get("a2a", {}).get("metadata", {})}.get(name, default)
+    more = given.get("input")
+    return {**given, **given.get("a2a", {}).get("metadata", {}), **(more if isinstance(more, dict) else {})}.get(
+        name, default
+    )
 
 
 def _text_of(run: Any) -> str:

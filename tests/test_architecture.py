@@ -28,6 +28,7 @@ FACES = {
     "gateway.dialects.cinatra",
     "gateway.dialects.operativus",
     "gateway.dialects.veryfront",
+    "gateway.dialects.middesk",
 }
 MAY_IMPORT_THE_LOG = {"gateway.app", "gateway.roles"}
 """The composition root, and the worker's process, which has no engine."""
