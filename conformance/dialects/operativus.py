@@ -34,9 +34,11 @@ class Client:
         asked = self.record(run_id)["requiredAction"]
         return str(json.loads(asked)[0]["approvalId"]) if asked is not None else None
 
-    def answer(self, run_id: str, payload: Json, **more: Any) -> httpx.Response:
-        """`{"approved": …}` as the action of `/continue`, which waits for what comes of it."""
+    def answer(self, run_id: str, payload: Json, gate: str | None = None, **more: Any) -> httpx.Response:
+        """`{"approved": …}` as the action of `/continue`, which waits for what comes of it; of that approval, if one
+        is named."""
         action = "APPROVE" if payload["approved"] else "REJECT"
+        more |= {"approvalId": gate} if gate is not None else {}
         return self.resume(self.record(run_id)["agentId"], run_id, action=action, **more)
 
     def cancel(self, run_id: str) -> httpx.Response:

@@ -42,9 +42,10 @@ class Client:
         waiting: str | None = self.owned(run_id)["waiting_tool_call_id"]
         return waiting
 
-    def answer(self, run_id: str, payload: Any) -> httpx.Response:
-        """A result of the call that the run waits for; of the last call that it has made where it waits for none."""
-        call_id = self.gate(run_id)
+    def answer(self, run_id: str, payload: Any, gate: str | None = None) -> httpx.Response:
+        """A result of that call, or of the one that the run waits for; of the last call that it has made where it waits
+        for none."""
+        call_id = gate or self.gate(run_id)
         if call_id is None:
             made = [one["event"] for one in self.snapshot(run_id) if one["event"]["type"] == "TOOL_CALL_START"]
             call_id = made[-1]["toolCallId"] if made else NO_CALL
