@@ -118,7 +118,7 @@ def operativus(frames: list[Frame]) -> Iterator[Fact]:
         if kind == "LLM_RESPONSE":
             yield Fact(seq, "said", payload["content"])
         elif kind == "TOOL_INVOKED":
-            yield Fact(seq, "called", (payload["toolName"], payload["arguments"]))
+            yield Fact(seq, "called", (payload["toolName"], payload["toolArguments"]))
         elif kind == "TOOL_COMPLETED":
             yield Fact(seq, "result", (payload["toolName"], payload["result"]))
         elif kind == "RUN_PAUSED":

@@ -79,18 +79,7 @@ def test_all_faces_tell_one_story_of_a_run(http: httpx.Client, base_url: str, di
         _stands(http, dialects, run, thread, "completed", None, ["get_invoice", "send"], "Total is 120.00.")
         frames = {face: future.result(SECONDS) for face, future in watching.items()}
         frames["a2a"] = task.result(SECONDS)
-    given = {
-        "threadId": thread,
-        "runId": run,
-        "messages": [],
-        "state": {},
-        "tools": [],
-        "context": [],
-        "forwardedProps": {},
-    }
-    with httpx.Client(base_url=base_url, timeout=SECONDS) as other:
-        agui = read(other, "/agui/narrating?after_seq=1", json=given)
-    assert agui[-1].data["type"] == "RUN_FINISHED"
+    agui = _legs(base_url, run, thread)
     facts: dict[str, list[Fact]] = {face: list(story.TELLERS[face](told)) for face, told in frames.items()}
     facts["agui"] = list(story.TELLERS["agui"](agui))
     kinds = {one.kind for told in facts.values() for one in told}
@@ -101,6 +90,17 @@ def test_all_faces_tell_one_story_of_a_run(http: httpx.Client, base_url: str, di
 def _watch(base_url: str, path: str) -> list[story.Frame]:
     with httpx.Client(base_url=base_url, timeout=SECONDS) as http:
         return read(http, path)
+
+
+def _legs(base_url: str, run: str, thread: str) -> list[story.Frame]:
+    """The run as AG-UI has it: each leg is a stream of its own."""
+    given = {"threadId": thread, "runId": run, "messages": [], "state": {}, "tools": [], "context": []}
+    told = [story.Frame(1, "message", {"type": "ask"})]
+    with httpx.Client(base_url=base_url, timeout=SECONDS) as http:
+        while told[-1].data["type"] != "RUN_FINISHED" or told[-1].data.get("outcome", {}).get("type") == "interrupt":
+            body = given | {"forwardedProps": {}}
+            told += read(http, f"/agui/narrating?after_seq={told[-1].seq}", json=body)
+    return told
 
 
 def _task(base_url: str, run: str) -> list[story.Frame]:

@@ -36,13 +36,17 @@ class Client:
 
     def answer(self, run_id: str, payload: Json, gate: str | None = None, **more: Any) -> httpx.Response:
         """`{"approved": …}` as the action of `/continue`, which waits for what comes of it; of that approval, if one
-        is named."""
+        is named. Its path names the agent: where there is no such run, that is the answer."""
+        found = self.http.get(f"/api/v1/runs/{run_id}")
         action = "APPROVE" if payload["approved"] else "REJECT"
         more |= {"approvalId": gate} if gate is not None else {}
-        return self.resume(self.record(run_id)["agentId"], run_id, action=action, **more)
+        known = found.status_code == 200
+        return self.resume(found.json()["agentId"], run_id, action=action, **more) if known else found
 
     def cancel(self, run_id: str) -> httpx.Response:
-        return self.http.delete(f"/api/agents/{self.record(run_id)['agentId']}/runs/{run_id}")
+        found = self.http.get(f"/api/v1/runs/{run_id}")
+        known = found.status_code == 200
+        return self.http.delete(f"/api/agents/{found.json()['agentId']}/runs/{run_id}") if known else found
 
     def listed(self, **query: Any) -> list[str]:
         page = _good(self.http.get("/api/v1/runs", params={"size": 100, **query}))

@@ -11,7 +11,7 @@ from protocol.instants import rfc3339
 from protocol.messages import Message
 from protocol.run import ABANDONED, ends_as
 from protocol.state import RunState, Status
-from protocol.tool_calls import called
+from protocol.tool_calls import arguments, called
 
 from .operativus_object import decision, required, run_response
 
@@ -73,8 +73,9 @@ def _said(state: RunState, message_id: str, role: str) -> Message | None:
 def _invoked(state: RunState, entry: Entry) -> Json | None:
     """A call at its first end, when its arguments are known."""
     call_id = entry.event["toolCallId"]
-    call = called(state, call_id) if state.begun.get(f"ended {call_id}") == entry.seq and not state.closing else None
-    return {"id": call_id, "name": call.name, "arguments": call.arguments} if call is not None else None
+    first = state.begun.get(f"ended {call_id}") == entry.seq and not state.closing
+    call = state.messages.call(call_id) if first else None
+    return {"id": call_id, "name": call.name, "arguments": arguments("".join(call.args))} if call is not None else None
 
 
 def _completed(state: RunState, entry: Entry) -> Json | None:

@@ -6,8 +6,9 @@ from typing import Any
 import orjson
 
 from protocol.entries import Principal
+from protocol.messages import REF
 from protocol.run_object import rfc3339
-from protocol.spoken import last_words, output, own_messages, reasonings
+from protocol.spoken import last_words, output, reasonings
 from protocol.state import Gate, RunState, Status
 from protocol.tool_calls import Called, asked_about, calls
 from protocol.usage import input_tokens, output_tokens, total_tokens
@@ -178,7 +179,9 @@ def _duration_ms(state: RunState) -> int | None:
 def _input(state: RunState) -> str | None:
     """The user's words that the run was started with: the last before the agent's first."""
     found = None
-    for message in own_messages(state):
+    for message in state.messages:
+        if message.rest.get(REF):
+            continue  # the thread's history
         if message.role == "assistant" and f"message {message.id}" in state.begun:
             break
         if message.role == "user":
