@@ -12,17 +12,17 @@ SEQ_MAX = 2**53 - 1
 _DIGITS_MAX = 16
 
 
-def cursor_of(request: Request, parameter: str = "after_seq") -> int | None:
-    """The entry after which to go on, None if the client names none. Raises Invalid."""
+def cursor_of(request: Request, name: str = "after_seq") -> int | None:
+    """The entry after which to go on, None if the client names none; `name` is the query's. Raises Invalid."""
     last = request.headers.get("last-event-id")
-    given = [_number("Last-Event-ID", last) if last else None, seq_of(request, parameter)]
+    given = [_number("Last-Event-ID", last) if last else None, seq_of(request, name)]
     return max((seq for seq in given if seq is not None), default=None)
 
 
-def seq_of(request: Request, parameter: str) -> int | None:
+def seq_of(request: Request, name: str) -> int | None:
     """The number that the query has under a name, None if there is none. Raises Invalid."""
-    value = request.query_params.get(parameter)
-    return _number(parameter, value) if value else None
+    value = request.query_params.get(name)
+    return _number(name, value) if value else None
 
 
 def _number(name: str, value: str) -> int:

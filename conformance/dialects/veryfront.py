@@ -1,4 +1,4 @@
-"""A client of Veryfront's run API, written from its documentation alone: canonical runs, conversation runs, tool results.
+"""A client of Veryfront's run API, written from its documentation alone: canonical runs, their events, tool results.
 
 It lists nothing: the API has no list of runs.
 """
@@ -70,8 +70,8 @@ class Client:
     # ── what is Veryfront's own ───────────────────────────────────────────────────────────────────────────────
 
     def begin(self, agent: str, text: str, conversation: str | None = None, **more: Any) -> httpx.Response:
-        """A start in a conversation, a new one for None. `public_id` and `parent_run_id` go beside the request, all else
-        into it."""
+        """A start in a conversation, a new one for None. `public_id` and `parent_run_id` go beside the request, all
+        else into it."""
         message = {"id": str(uuid.uuid4()), "role": "user", "parts": [{"type": "text", "text": text}]}
         outside = {name: more.pop(name) for name in ("public_id", "parent_run_id") if name in more}
         given = {"messages": [message], **more.pop("input", {})}
