@@ -1,4 +1,4 @@
-"""A client of Veryfront's run API, written from its documents alone: canonical runs, conversation runs, tool results.
+"""A client of Veryfront's run API, written from its documentation alone: canonical runs, their events, tool results.
 
 It lists nothing: the API has no list of runs.
 """

@@ -141,3 +141,13 @@ async def streamed(house: House, run_id: str, last: int | None = None) -> list[t
 
 def types(told: list[tuple[int | None, dict[str, Any]]]) -> list[str]:
     return [event["type"] for _, event in told]
+
+
+def told(answer: httpx.Response) -> tuple[int, Any]:
+    return answer.status_code, answer.json()
+
+
+def refused(answer: httpx.Response) -> tuple[int, str]:
+    body = answer.json()
+    assert set(body) == {"error", "detail"} and isinstance(body["detail"], str), body
+    return answer.status_code, body["error"]
