@@ -26,8 +26,7 @@ class Called:
     done_at_ms: int | None
 
 
-_ENCODER_DEPTH = 254
-_DEPTH_SAFE = 200
+_LEVELS_LEFT = 54
 
 
 def calls(state: RunState) -> list[Called]:
@@ -47,21 +46,23 @@ def called(state: RunState, call_id: str) -> Called | None:
 
 
 def arguments(text: str) -> dict[str, Any]:
-    """Arguments as an object, whatever the agent wrote; of one that is nested too deep to be written within another,
-    the text."""
+    """Arguments as an object, whatever the agent wrote; of one that could not be told within another, the text."""
     try:
         given = orjson.loads(text) if text else {}
-        if text.count("[") + text.count("{") > _DEPTH_SAFE:
-            orjson.dumps(_within(given, _ENCODER_DEPTH - _DEPTH_SAFE))
-    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+    except orjson.JSONDecodeError:
         return {"input": text}
-    return given if isinstance(given, dict) else {"input": text}
+    return given if isinstance(given, dict) and _can_be_told(given) else {"input": text}
 
 
-def _within(given: Any, levels: int) -> Any:
-    for _ in range(levels):
+def _can_be_told(given: Any) -> bool:
+    """Whether it leaves the encoder some levels for what it stands in."""
+    for _ in range(_LEVELS_LEFT):
         given = [given]
-    return given
+    try:
+        orjson.dumps(given)
+    except orjson.JSONEncodeError:
+        return False
+    return True
 
 
 def result_text(message: Message) -> str:
