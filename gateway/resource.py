@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, NoMatchFound
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from protocol.errors import Invalid
+from protocol.errors import InvalidId
 
 Handler = Callable[[Request], Awaitable[ASGIApp]]
 Handlers = Mapping[str, Handler]
@@ -93,4 +93,4 @@ def _decoded(name: str, raw: bytes) -> str:
     try:
         return unquote_to_bytes(raw).decode()
     except UnicodeDecodeError:
-        raise Invalid(f"The {name.replace('_', ' ')} in the path is not valid UTF-8.") from None
+        raise InvalidId(f"The {name.replace('_', ' ')} in the path is not valid UTF-8.") from None

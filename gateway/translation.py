@@ -36,6 +36,7 @@ KEEP_ALIVE = b": keepalive\n\n"
 _NO_HURRY = b"retry: 30000\n\n"
 _RUNS_MAX = 32
 _KEPT_BYTES_MAX = 2 << 20
+_NEVER_FULL = 1 << 62
 _LEFT_BYTES_MAX = 64 << 10
 """What is kept of a run that others have displaced, for the clients that still listen to it."""
 
@@ -83,10 +84,9 @@ class Translation:
         start = bisect_right(self._seqs, after_seq)
         return list(zip(self._seqs, self._frames, strict=True))[start : start + limit]
 
-    @property
-    def told_entries(self) -> int:
-        """How many entries it has frames of."""
-        return len(self._seqs)
+    def fills(self, limit: int) -> bool:
+        """Whether its frames are those of so many entries, or as many bytes as are kept of a run."""
+        return len(self._seqs) >= limit or self._bytes > _KEPT_BYTES_MAX
 
     def _drop(self) -> None:
         """Gives up the older half."""
@@ -132,15 +132,15 @@ class Translations:
         )  # fmt: skip
 
     async def told(self, by: Caller, run_id: str, word: Word, after_seq: int, limit: int) -> list[tuple[int, bytes]]:
-        """The frames of what is recorded after an entry, by number, of at most `limit` entries. Raises RunNotFound,
-        Unavailable."""
+        """The frames of what is recorded after an entry, by number, without a gap: of at most `limit` entries, and of
+        fewer where those are some megabytes already; none only where there is none. Raises RunNotFound, Unavailable."""
         follow = await self._engine.follow(run_id, by, after_seq)
         try:
             translation = self._shared(by.tenant, run_id, word)
             if after_seq >= translation.dropped_seq:
                 await _reach(translation, follow, follow.head)
             if after_seq < translation.dropped_seq:
-                translation = Translation(word, after_seq)
+                translation = Translation(word, after_seq, _NEVER_FULL)  # it ends with the page
                 await _reach(translation, follow, follow.head, limit)
             return translation.told(after_seq, limit)
         finally:
@@ -176,6 +176,6 @@ async def _reach(translation: Translation, follow: Follow, seq: int, limit: int 
     async for batch in follow:
         for piece in batch:
             translation.fold(piece)
-        enough = limit is not None and translation.told_entries >= limit
+        enough = limit is not None and translation.fills(limit)
         if enough or translation.state.seq >= min(seq, follow.head):
             return

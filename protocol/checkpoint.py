@@ -11,7 +11,7 @@ from .entries import Principal
 from .messages import Transcript, from_wire
 from .state import Attempt, Gate, Leg, OpenPart, RunState, Status, Step
 
-FORM = 5
+FORM = 6
 
 _PLAIN = (
     "seq",
@@ -24,6 +24,7 @@ _PLAIN = (
     "parent_thread",
     "digest",
     "created_at_ms",
+    "updated_at_ms",
     "started_at_ms",
     "ended_at_ms",
     "input",

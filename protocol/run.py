@@ -34,6 +34,7 @@ events that every client applies, so that a poll and a stream agree on it too.""
 def fold(state: RunState, entry: Entry) -> RunState:
     """The state after `entry`, which must be the one after `state.seq`."""
     state.seq, event = entry
+    state.updated_at_ms = event.get("timestamp", state.updated_at_ms)
     change = _CHANGES.get(event["type"])
     if change is not None:
         change(state, event)
@@ -114,7 +115,7 @@ def _answer(state: RunState, event: Event) -> None:
     for gate in state.open_gates:
         if gate.id in told:
             answer = told[gate.id]
-            gate.answer = {name: answer[name] for name in ("payload", "text", "decision") if name in answer}
+            gate.answer = {name: answer[name] for name in ("payload", "text", "isError", "decision") if name in answer}
             gate.digest, gate.answered_seq = event.get("digest", ""), state.seq
             _shut(gate, answer["status"], event)
 
@@ -177,6 +178,8 @@ def _custom(state: RunState, event: Event) -> None:
     if event["name"] == NOTE_HANDED_BACK:
         state.handed_back = True
     elif event["name"] == NOTE_ATTEMPT:
+        for step in state.steps:
+            step.abandoned = step.abandoned or step.started_seq > state.leg.asked_seq
         _begin_attempt(state, event["value"], event["timestamp"], "worker_lost")
 
 

@@ -49,8 +49,8 @@ class Gate:
 
     `id` is unique in the tenant and names the run, `interrupt` is what the agent asked, as recorded. `status` is
     open, resolved, cancelled (the answer was to abandon it), expired, or closed (the run was ended meanwhile). `by`,
-    `face`, `at_ms`, `answered_seq` and `answer` (payload, text, decision) are of the decision; `digest` tells its
-    repetition.
+    `face`, `at_ms`, `answered_seq` and `answer` (payload, text, isError, decision) are of the decision; `digest` tells
+    its repetition.
     """
 
     id: str
@@ -85,7 +85,7 @@ def own_metadata(interrupt: dict[str, Any]) -> dict[str, Any]:
 @dataclass(slots=True)
 class Step:
     """A named step, from one entry to another; what has not come yet is None. `owner` is the subagent that took it, if
-    one did."""
+    one did; `abandoned` that another attempt has replaced it."""
 
     name: str
     started_at_ms: int
@@ -93,6 +93,7 @@ class Step:
     ended_at_ms: int | None = None
     ended_seq: int | None = None
     owner: str | None = None
+    abandoned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,8 @@ class RunState:
     message, call, activity or reasoning to be of. `begun` says in which entry the agent first said a message, call,
     result or activity (by bucket and id), when a call was first `ended`, and when there first was a `state`; `begun_ms`
     at what time messages, calls and results began. `parent` is the run that this one was started for, if its client
-    named one. `usage`, `cost_usd` and `model` are what the agent has reported (`usage.py`).
+    named one. `usage`, `cost_usd` and `model` are what the agent has reported (`usage.py`). `updated_at_ms` is when the
+    last entry was recorded.
     """
 
     seq: int = 0
@@ -142,6 +144,7 @@ class RunState:
     requester: Principal | None = None
     face: str = ""
     created_at_ms: int = 0
+    updated_at_ms: int = 0
     started_at_ms: int | None = None
     ended_at_ms: int | None = None
     input: dict[str, Any] = field(default_factory=dict)

@@ -62,6 +62,9 @@ class Settings(BaseModel):
         description="Run APIs of other systems that are served, by comma, each under its name or as `name=/path`; or "
         "`none`.",
     )
+    sync_wait_seconds: int = Field(
+        300, ge=1, le=86_400, description="Longest that a call of Operativus' API waits for its run, in seconds."
+    )
     mcp_agent_tools: bool = Field(True, description="Whether each agent is an MCP tool of its own, `run_<agent>`.")
     push_timeout_s: float = Field(10.0, gt=0, le=60, description="How long a webhook may take to answer.")
     push_retry_s: float = Field(

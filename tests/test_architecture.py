@@ -26,6 +26,9 @@ FACES = {
     "gateway.rest_webhooks",
     "gateway.dialects.arkloop",
     "gateway.dialects.cinatra",
+    "gateway.dialects.operativus",
+    "gateway.dialects.veryfront",
+    "gateway.dialects.middesk",
 }
 MAY_IMPORT_THE_LOG = {"gateway.app", "gateway.roles"}
 """The composition root, and the worker's process, which has no engine."""
