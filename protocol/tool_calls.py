@@ -49,7 +49,7 @@ def called(state: RunState, call_id: str) -> Called | None:
 
 
 def arguments(text: str) -> dict[str, Any]:
-    """Arguments as an object, whatever the agent wrote: as text in it where they are no object, or one that could not be
+    """Arguments as an object, whatever the agent wrote: as text in it where they are none, or such as could not be
     told within another. An agent that makes a call again after its question has written them once more behind the
     first: the last object counts."""
     try:
