@@ -29,8 +29,7 @@ class Called:
     done_at_ms: int | None
 
 
-_ENCODER_DEPTH = 254
-_DEPTH_SAFE = 200
+_LEVELS_LEFT = 54
 
 
 def calls(state: RunState) -> list[Called]:
@@ -50,30 +49,25 @@ def called(state: RunState, call_id: str) -> Called | None:
 
 
 def arguments(text: str) -> dict[str, Any]:
-    """Arguments as an object, whatever the agent wrote: as text in it where they are no object, or one that is nested
-    too deep to be written within another. An agent that makes a call again after its question has written them once
-    more behind the first: the last object counts."""
+    """Arguments as an object, whatever the agent wrote: as text in it where they are none, or such as could not be
+    told within another. An agent that makes a call again after its question has written them once more behind the
+    first: the last object counts."""
     try:
         given = orjson.loads(text) if text else {}
     except orjson.JSONDecodeError:
         given = _last_of(text)
-    return given if isinstance(given, dict) and not _too_deep(text, given) else {"input": text}
+    return given if isinstance(given, dict) and _can_be_told(given) else {"input": text}
 
 
-def _too_deep(text: str, given: Any) -> bool:
-    if text.count("[") + text.count("{") <= _DEPTH_SAFE:
-        return False
-    try:
-        orjson.dumps(_within(given, _ENCODER_DEPTH - _DEPTH_SAFE))
-    except orjson.JSONEncodeError:
-        return True
-    return False
-
-
-def _within(given: Any, levels: int) -> Any:
-    for _ in range(levels):
+def _can_be_told(given: Any) -> bool:
+    """Whether it leaves the encoder some levels for what it stands in, and has no number that it does not take."""
+    for _ in range(_LEVELS_LEFT):
         given = [given]
-    return given
+    try:
+        orjson.dumps(given)
+    except orjson.JSONEncodeError:
+        return False
+    return True
 
 
 def _last_of(text: str) -> Any:
