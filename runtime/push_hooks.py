@@ -117,6 +117,7 @@ class TenantHook:
         message = webhooks.told(state, entry.event) if found.agent in (None, state.agent) else None
         if message is None or message["type"] not in found.events:
             return None
+        message = webhooks.in_format(found.format, message, state, entry.event)
         body = orjson.dumps(message)
         if len(body) > BODY_BYTES_MAX:
             body = orjson.dumps(webhooks.cut(message))
