@@ -180,7 +180,11 @@ async def test_options_and_head_are_answered(nats: EmbeddedServer, settings: Set
 
 
 JSONS = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda one: st.lists(one, max_size=3) | st.dictionaries(st.text(), one, max_size=3),
     max_leaves=8,
 )
