@@ -1,62 +1,33 @@
 """Push notifications: a task's configurations, and what arrives at a webhook."""
 
 import json
-import queue
-import threading
-import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from a2a.types import StreamResponse
 from google.protobuf.json_format import ParseDict
 
 from conformance.a2a.peer import Json, Peer, message
+from conformance.receiver import Receiver, receiving
 
-SECONDS = 20.0
 HOOK = "https://example.com/hook"
 
 
-class Webhook:
-    """A receiver on loopback: what it was posted, as (headers, body)."""
-
-    def __init__(self) -> None:
-        self.posted: queue.Queue[tuple[dict[str, str], Json]] = queue.Queue()
-        posted = self.posted
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                posted.put(({name.lower(): value for name, value in self.headers.items()}, json.loads(body)))
-                self.send_response(204)
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/hook"
-
-    def until(self, state: str) -> list[tuple[dict[str, str], Json]]:
-        """Everything up to the notification that tells this state."""
-        told = []
-        end = time.monotonic() + SECONDS
-        while True:
-            told.append(self.posted.get(timeout=max(end - time.monotonic(), 0.01)))
-            (body,) = told[-1][1].values()
-            if body.get("status", {}).get("state") == state:
-                return told
-
-
 @pytest.fixture
-def webhook() -> Iterator[Webhook]:
-    hook = Webhook()
-    thread = threading.Thread(target=hook.server.serve_forever, daemon=True)
-    thread.start()
-    yield hook
-    hook.server.shutdown()
-    hook.server.server_close()
-    thread.join(SECONDS)
+def webhook() -> Iterator[Receiver]:
+    with receiving() as one:
+        yield one
+
+
+def until(webhook: Receiver, state: str) -> list[tuple[dict[str, str], Json]]:
+    """Everything up to the notification that tells this state."""
+    told: list[tuple[dict[str, str], Json]] = []
+    for body, headers in webhook.each():
+        told.append((headers, json.loads(body)))
+        (update,) = told[-1][1].values()
+        if update.get("status", {}).get("state") == state:
+            break
+    return told
 
 
 def configured(peer: Peer, task_id: str) -> list[Json]:
@@ -96,11 +67,11 @@ def test_a_configuration_that_cannot_be_is_refused(peer: Peer) -> None:
 
 
 @pytest.mark.requirement("A2A-102")
-def test_a_webhook_is_told_of_the_task_until_its_end(peer: Peer, webhook: Webhook) -> None:
+def test_a_webhook_is_told_of_the_task_until_its_end(peer: Peer, webhook: Receiver) -> None:
     signed = {"scheme": "Bearer", "credentials": "secret"}
     config = {"url": webhook.url, "token": "t0", "authentication": signed}
     task = peer.send("hi", configuration={"taskPushNotificationConfig": config})
-    told = webhook.until("TASK_STATE_COMPLETED")
+    told = until(webhook, "TASK_STATE_COMPLETED")
     for headers, body in told:
         assert headers["content-type"].startswith("application/a2a+json")
         assert headers["authorization"] == "Bearer secret" and headers["x-a2a-notification-token"] == "t0"
@@ -110,15 +81,15 @@ def test_a_webhook_is_told_of_the_task_until_its_end(peer: Peer, webhook: Webhoo
 
 
 @pytest.mark.requirement("A2A-102")
-def test_a_webhook_is_told_of_questions_and_of_nothing_once_it_is_removed(peer: Peer, webhook: Webhook) -> None:
+def test_a_webhook_is_told_of_questions_and_of_nothing_once_it_is_removed(peer: Peer, webhook: Receiver) -> None:
     asking = peer.to("reviewing")
     task = asking.send("check", configuration={"taskPushNotificationConfig": {"url": webhook.url, "id": "mine"}})
-    webhook.until("TASK_STATE_INPUT_REQUIRED")
+    until(webhook, "TASK_STATE_INPUT_REQUIRED")
     asking.call("DeleteTaskPushNotificationConfig", {"taskId": task["id"], "id": "mine"})
     other = asking.send("check", configuration={"taskPushNotificationConfig": {"url": webhook.url}})
-    webhook.until("TASK_STATE_INPUT_REQUIRED")
+    until(webhook, "TASK_STATE_INPUT_REQUIRED")
     for one in (task, other):
         asking.send(None, parts=[{"data": {"approved": True}}], taskId=one["id"])
-    for _, body in webhook.until("TASK_STATE_COMPLETED"):
+    for _, body in until(webhook, "TASK_STATE_COMPLETED"):
         ((_, one),) = body.items()
         assert other["id"] in (one.get("id"), one.get("taskId"))

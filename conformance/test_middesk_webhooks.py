@@ -1,6 +1,6 @@
 """Middesk's webhooks: what arrives of a run, signed as every webhook of hocket's."""
 
-from typing import Any
+from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -8,32 +8,40 @@ from standardwebhooks import Webhook as Verifier
 
 from conformance import scenario as s
 from conformance.dialects.middesk import Client
+from conformance.receiver import Receiver, receiving
 from conformance.test_middesk import YES, waiting
-from conformance.test_webhooks import LIST, SECONDS, receiver
-
-__all__ = ["receiver"]
+from conformance.test_webhooks import LIST
 
 
-def until_completed(receiver: Any, run_id: str, secret: str) -> list[s.Json]:
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving() as one:
+        yield one
+
+
+def until_completed(receiver: Receiver, run_id: str, secret: str) -> list[s.Json]:
     """What is told of the run up to its end, verified, a repetition as often as it comes."""
     told: list[s.Json] = []
     while not told or told[-1]["type"] != "run.completed":
-        body, headers = receiver.came.get(timeout=SECONDS)
+        body, headers = receiver.next()
         event: s.Json = Verifier(secret).verify(body, headers)
         told += [event] if event["data"]["object"]["id"] == run_id else []
     return told
 
 
 @pytest.mark.requirement("middesk.webhook")
-def test_a_run_is_told_as_created_interrupted_and_completed(base_url: str, http: httpx.Client, receiver: Any) -> None:
+def test_a_run_is_told_as_created_interrupted_and_completed(
+    base_url: str, http: httpx.Client, receiver: Receiver
+) -> None:
     middesk = Client(base_url)
-    made = http.post(LIST, json={"url": receiver.url, "format": "middesk"}).json()
+    made = http.post(LIST, json={"url": receiver.url, "format": "middesk", "agent": "reviewing"}).json()
     receiver.answers.append(503)
     try:
         run = waiting(middesk)
         assert middesk.answer(run["id"], YES).status_code == 200
         again, created, interrupted, completed = until_completed(receiver, run["id"], made["secret"])
         assert again == created
+        assert http.patch(f"{LIST}/{made['id']}", json={"agent": "raising"}).json()["format"] == "middesk"
         failed = middesk.start("raising", "hi")
         *_, error = until_completed(receiver, failed, made["secret"])
     finally:

@@ -4,11 +4,14 @@ import contextlib
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
+
+from conformance.keyed import Keyed, served
 
 Json = dict[str, Any]
 Fresh = Callable[..., contextlib.AbstractContextManager[str]]
@@ -191,3 +194,22 @@ def test_what_cannot_be_is_refused_with_its_field(
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
     assert words in answer.json()["detail"]
     assert http.get(f"/v1/triggers/{name}").status_code == 404
+
+
+@pytest.mark.requirement("triggers.owner")
+def test_a_trigger_is_its_makers_or_an_admins_to_change(fresh: Fresh, tmp_path: Path, name: str) -> None:
+    with fresh() as url, contextlib.ExitStack() as stack:
+        keyed = Keyed(url, tmp_path / "data")
+        keys = {"ada": keyed.key("ada"), "ben": keyed.key("ben"), "root": keyed.key("root", "admin")}
+        ada, ben, root = (stack.enter_context(keyed.of(key)) for key in keys.values())
+        assert all(served(client).status_code == 200 for client in (ada, ben, root))
+        path, want = f"/v1/triggers/{name}", {"agent": "plain", "input": "hi", "kind": "cron", "cron": "0 7 * * *"}
+        assert ada.put(path, json=want).status_code == 201
+        before = ben.get(path).json()
+        assert before["set_by"]["id"] == "ada"
+        for answer in (ben.put(path, json=want | {"enabled": False}), ben.delete(path)):
+            assert answer.status_code == 403 and "ada" in answer.json()["detail"], answer.text
+        assert ada.get(path).json() == before
+        assert ada.put(path, json=want | {"enabled": False}).status_code == 200
+        assert root.put(path, json=want).json()["set_by"]["id"] == "root"
+        assert ada.delete(path).status_code == 403 and root.delete(path).status_code == 204

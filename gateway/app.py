@@ -121,7 +121,7 @@ def build_app(
     documents = document_routes(version("hocket"), operations)
     probes = [Route("/healthz", healthz), Route("/readyz", readyz)]
     machines = [*agui.routes(), *copilotkit.routes(), *a2a.routes()]
-    told = [*RestPush(engine).routes(), *RestWebhooks(engine, settings.body_bytes_max).routes()]
+    told = [*RestPush(engine).routes(), *RestWebhooks(engine, streams, settings.body_bytes_max).routes()]
     spoken = [route for dialect in dialects for route in dialect.routes]
     faces = [*machines, *spoken, *rest.routes(), *triggers.routes(), *told, *more]
     pages = page_routes(["", *beside[1:]], settings.page_renderers, cinatra.get_run, cinatra.post_answer)

@@ -5,26 +5,30 @@ from typing import Any
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp
 
+from protocol.webhooks import EVENTS
 from runtime.deliveries import Tried
 from runtime.engine import Engine
 from runtime.webhook import Webhook
 from runtime.webhooks import Change
 
-from .auth import principal
+from .auth import holding, principal
 from .body import parse, read_json
 from .query import read_query
 from .resource import Resource
 from .rest_forms import NoQuery
 from .run_object import rfc3339
-from .webhook_table import WEBHOOK_OPERATIONS, WebhookChange, WebhookForm
+from .stream import HEADERS, Streams
+from .webhook_stream import WebhookStream, place_of
+from .webhook_table import WEBHOOK_OPERATIONS, ListenQuery, WebhookChange, WebhookForm
 
 
 class RestWebhooks:
     """The face over `engine.webhooks`."""
 
-    def __init__(self, engine: Engine, body_bytes_max: int) -> None:
-        self._webhooks, self._body_bytes_max = engine.webhooks, body_bytes_max
+    def __init__(self, engine: Engine, streams: Streams, body_bytes_max: int) -> None:
+        self._webhooks, self._streams, self._body_bytes_max = engine.webhooks, streams, body_bytes_max
 
     def routes(self) -> list[Resource]:
         """One resource a path of the table; each operation is answered by the method of its name."""
@@ -44,6 +48,15 @@ class RestWebhooks:
         by = principal(request)
         read_query(NoQuery, request)
         return _answer({"webhooks": [webhook_object(one) for one in await self._webhooks.list(by)]})
+
+    async def listen_webhooks(self, request: Request) -> ASGIApp:
+        by = principal(request)
+        asked = read_query(ListenQuery, request)
+        feed = await self._webhooks.listen(asked.events or EVENTS, asked.agent, by, place_of(request))
+        if request.method == "HEAD":
+            await feed.close()
+            return Response(headers={name.decode(): value.decode() for name, value in HEADERS})
+        return WebhookStream(self._streams, feed, holding(request, by))
 
     async def get_webhook(self, request: Request) -> Response:
         by = principal(request)

@@ -50,7 +50,7 @@ class Streams:
     """All open streams of a process: one timer for their keep-alives and stalls, one drain for their end."""
 
     def __init__(self, keep_alive_s: float, stall_s: float) -> None:
-        self._tick_s, self._stall_s = keep_alive_s / _TICKS, stall_s
+        self.keep_alive_s, self.stall_s = keep_alive_s, stall_s
         self._framed: tuple[Chunk | None, Render | None, bytes] = (None, None, b"")
         self._open: dict[int, EventStream] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -81,10 +81,10 @@ class Streams:
         """The shared timer; ends by cancellation."""
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(self._tick_s)
+            await asyncio.sleep(self.keep_alive_s / _TICKS)
             now = loop.time()
             for number, stream in enumerate(list(self._open.values())):
-                stream.tick(now, self._stall_s)
+                stream.tick(now, self.stall_s)
                 if number % _SLICE == _SLICE - 1:
                     await asyncio.sleep(0)
 

@@ -57,6 +57,7 @@ TRIGGER_OPERATIONS = (
         (400, 404, 413, 415, 422, *_ALWAYS),
         NoQuery,
         body=TriggerChange,
+        description="One that is there already is for who set it, and for an `admin`, to replace.",
     ),
     Operation(
         "delete_trigger",

@@ -7,8 +7,9 @@ from pydantic import BaseModel, Field
 
 from runtime.addresses import URL_CHARS_MAX
 from runtime.webhook import DESCRIPTION_CHARS_MAX, WEBHOOKS_MAX
+from runtime.webhooks import FEEDS_MAX
 
-from .openapi import JSON, Answer, Header, Operation
+from .openapi import EVENT_STREAM, JSON, Answer, Header, Operation
 from .rest_forms import Form, Id, NoQuery
 
 Event = Literal["run.started", "run.waiting", "run.completed", "run.failed", "run.cancelled"]
@@ -79,6 +80,22 @@ class DeliveryList(BaseModel):
     deliveries: list[DeliveryObject]
 
 
+class ListenQuery(Form):
+    """What to tell."""
+
+    events: list[Event] = Field([], description="These, repeated or comma-separated; absent, all.")
+    agent: Id | None = Field(None, description="Only runs of this agent.")
+
+
+class ListenEvent(BaseModel):
+    """One event of the stream. `data` is, byte for byte, the body that a webhook would be sent; `{}` where nothing is
+    told and only the place moves."""
+
+    id: str = Field(description="The place behind it: where `Last-Event-ID` goes on.")
+    event: Event | Literal["listening"]
+    data: str = Field(json_schema_extra={"contentMediaType": "application/json"})
+
+
 _ALWAYS = (401, 403, 422, 500, 503)
 _ONE = {JSON: WebhookObject}
 _SECRET = {JSON: SecretWebhook}
@@ -105,6 +122,29 @@ WEBHOOK_OPERATIONS = (
         {200: Answer("All of them.", {JSON: WebhookList})},
         _ALWAYS,
         NoQuery,
+    ),
+    Operation(
+        "listen_webhooks",
+        "GET",
+        "/v1/webhooks/events",
+        "See what webhooks would be told, as it happens",
+        {
+            200: Answer(
+                "Server-sent events without an end: first `listening`, then whatever is recorded from there on, each "
+                "once and in order, and `listening` again where there is silence.",
+                {EVENT_STREAM: ListenEvent},
+            )
+        },
+        _ALWAYS,
+        ListenQuery,
+        (
+            Header(
+                "Last-Event-ID",
+                "The place to go on at: the id that came last.",
+                {"type": "string", "pattern": "^[0-9]{1,16}-[0-9]{1,16}$"},
+            ),
+        ),
+        description=f"No webhook is needed for it and none is changed by it. {FEEDS_MAX} may listen at once.",
     ),
     Operation("get_webhook", "GET", _PATH, "Look at a webhook", {200: Answer("It.", _ONE)}, (404, *_ALWAYS), NoQuery),
     Operation(

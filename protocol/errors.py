@@ -74,6 +74,16 @@ class Forbidden(HocketError):
         self.scope = scope
 
 
+class NotOwner(Forbidden):
+    """What somebody else has made, and only that one or an admin may change."""
+
+    code = "not_owner"
+
+    def __init__(self, what: str, owner: str) -> None:
+        HocketError.__init__(self, f"{what} is {owner[:80]!r}'s: only that principal or an `admin` may change it.")
+        self.scope = "admin"
+
+
 class UnknownInterrupt(Invalid):
     code = "unknown_interrupt"
 

@@ -8,7 +8,7 @@ The JSON holds no raw line feed, so a body of frames can be counted and cut with
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -50,11 +50,13 @@ def after(body: bytes, seq: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One decoded frame. `name` is the SSE event name, None for the default one; `seq` is None if it bore no id."""
+    """One decoded frame. `name` is the SSE event name, None for the default one; `seq` is its id as a number, None if
+    it bore none or one of another form; `id` is that as it came."""
 
     seq: int | None
     name: str | None
     data: bytes
+    id: bytes = field(default=b"", compare=False)
 
 
 def split(body: bytes) -> Iterator[Frame]:
@@ -71,16 +73,18 @@ def _decode(raw: bytes) -> Frame:
     seq: int | None = None
     name: str | None = None
     data: list[bytes] = []
+    bare = b""
     for line in raw.removeprefix(_BYTE_ORDER_MARK).split(b"\n"):
-        field, _, value = line.partition(b":")
+        label, _, value = line.partition(b":")
         value = value[1:] if value.startswith(b" ") else value
-        if field == b"data":
+        if label == b"data":
             data.append(value)
-        elif field == b"id":
+        elif label == b"id":
+            bare = value
             seq = int(value) if value.isdigit() and len(value) < 20 else None
-        elif field == b"event":
+        elif label == b"event":
             name = value.decode(errors="replace")
-    return Frame(seq, name, b"\n".join(data))
+    return Frame(seq, name, b"\n".join(data), bare)
 
 
 class Decoder:

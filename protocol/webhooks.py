@@ -12,11 +12,22 @@ FORMATS = ("hocket", "middesk")
 """In whose words a webhook is told; which of EVENTS it is told is said in hocket's."""
 
 
+def possible(event: dict[str, Any]) -> str | None:
+    """Which of EVENTS an entry of a run's life may be told as, as far as it alone says; None for none."""
+    ended = ends_as(event)
+    if ended is not None:
+        return f"run.{ended.value}"
+    return "run.started" if event["type"] == "RUN_STARTED" else None
+
+
 def told(state: RunState, event: dict[str, Any]) -> dict[str, Any] | None:
     """The message of a run that stands right after `event`: `type` (one of EVENTS), `timestamp` (RFC 3339, when that
     was recorded) and `data`, the run object as it was then. None for what is not told, such as another attempt."""
-    kind = _kind(state, event)
-    return kind and {"type": kind, "timestamp": rfc3339(event["timestamp"]), "data": run_object(state)}
+    kind = possible(event)
+    # a run that is cancelled in the queue is given a leg to end in; it has never started
+    if kind is None or (kind == "run.started" and (len(state.legs) != 1 or state.terminal)):
+        return None
+    return {"type": kind, "timestamp": rfc3339(event["timestamp"]), "data": run_object(state)}
 
 
 def in_format(name: str, message: dict[str, Any], state: RunState, event: dict[str, Any]) -> dict[str, Any]:
@@ -38,12 +49,3 @@ def cut(message: dict[str, Any]) -> dict[str, Any]:
         return middesk.cut(message)
     bare: dict[str, Any] = {"result": None, "metadata": {}, "interrupts": [], "decisions": [], "truncated": True}
     return message | {"data": message["data"] | bare}
-
-
-def _kind(state: RunState, event: dict[str, Any]) -> Any:
-    ended = ends_as(event)
-    if ended is not None:
-        return f"run.{ended.value}"
-    first = event["type"] == "RUN_STARTED" and len(state.legs) == 1
-    # a run that is cancelled in the queue is given a leg to end in; it has never started
-    return "run.started" if first and not state.terminal else None

@@ -11,6 +11,7 @@ from protocol.checkpoint import dump, load
 from protocol.entries import decode
 from protocol.errors import HocketError, Unavailable
 from protocol.run import fold
+from protocol.sse import first_seq
 from protocol.state import RunState
 
 from .layout import CHECKPOINTS
@@ -27,6 +28,11 @@ async def load_state(log: Log, run: str, exact: bool = False) -> tuple[RunState,
     last = await log.last(run, exact)
     if last is None:
         return None
+    if first_seq(last.body) == 1:  # the run is this one message, as it is when its first leg begins
+        state = RunState()
+        for entry in decode(last.body):
+            state = fold(state, entry)
+        return state, last.rev
     state, rev = await _saved(log, run) or (RunState(), 0)
     if rev > last.rev:
         state, rev = RunState(), 0

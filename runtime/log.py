@@ -54,7 +54,7 @@ def _stored(headers: bytes, body: bytes) -> Stored:
 
 
 def _valued(headers: bytes, body: bytes) -> Stored:
-    """A keyed value, with its whole key for a lane."""
+    """With all of the subject after its first two tokens for a lane: of a keyed value the key."""
     key = header(headers, b"Nats-Subject").split(b".", 2)[2]
     return Stored(int(header(headers, b"Nats-Sequence")), key.decode(), body)
 
@@ -181,10 +181,7 @@ class Log:
     async def last(self, run: str, exact: bool = False, lane: str = ">") -> Stored | None:
         """The newest message of a run, or of one of its lanes. `exact` asks the leader, where there are replicas; one
         of those may answer a little late."""
-        if exact and self._replicated:
-            found = await self._next(STREAM, f"{run}.{lane}", None)
-            return found[1] if found else None
-        return await self._direct_last(STREAM, f"{run}.{lane}")
+        return await self._newest(STREAM, f"{run}.{lane}", exact)
 
     async def read(
         self, run: str, after_rev: int = 0, up_to: int | None = None, lane: str = ">"
@@ -204,6 +201,10 @@ class Log:
         """The run's first messages with a revision above `after_rev`, up to about `bytes_max`."""
         return (await self._direct_batch(f"{run}.>", after_rev + 1, bytes_max=bytes_max))[0]
 
+    async def read_lane(self, tenant: str, lane: str, from_rev: int) -> list[Stored]:
+        """The first messages of one lane of all the tenant's runs from that revision on, `<run>.<lane>` for a lane."""
+        return (await self._direct_batch(f"run.{tenant}.*.{lane}", from_rev, form=_valued))[0]
+
     async def first_after(self, run: str, rev: int) -> Stored | None:
         """The run's first message with a revision above `rev`."""
         batch, _ = await self._direct_batch(f"{run}.>", rev + 1, messages=1)
@@ -222,7 +223,10 @@ class Log:
         body = base64.b64decode(message.get("data", ""))
         return subject, Stored(message["seq"], subject.rpartition(".")[2], body)
 
-    async def _direct_last(self, stream: str, subject: str) -> Stored | None:
+    async def _newest(self, stream: str, subject: str, exact: bool) -> Stored | None:
+        if exact and self._replicated:
+            found = await self._next(stream, subject, None)
+            return found[1] if found else None
         want = orjson.dumps({"last_by_subj": subject})
         headers, body = await self._requests.ask(f"$JS.API.DIRECT.GET.{stream}", want)
         if status(headers) == 404:
@@ -237,8 +241,8 @@ class Log:
         bytes_max: int = _READ_BYTES,
         stream: str = STREAM,
         form: Callable[[bytes, bytes], Stored] = _stored,
-    ) -> tuple[list[Stored], bool]:
-        """Up to `messages` from `rev` on, and whether there are more."""
+    ) -> tuple[list[Stored], int]:
+        """Up to `messages` from `rev` on, and how many more there are."""
         batch: list[Stored] = []
         pending = 0
 
@@ -255,7 +259,7 @@ class Log:
         await self._requests.ask_for_many(f"$JS.API.DIRECT.GET.{stream}", orjson.dumps(want), take)
         if pending < 0 and pending != -404:
             raise Unavailable(f"The log refused a read with status {-pending}.")
-        return batch, pending > 0
+        return batch, max(pending, 0)
 
     async def listen(self, run: str, heard: Callable[[Stored], None], lane: str = "*") -> Callable[[], Any]:
         """Calls `heard` for every commit to the run (or to all that `run` matches) from now on, in order;
@@ -278,11 +282,7 @@ class Log:
 
     async def get(self, bucket: str, key: str, exact: bool = False) -> Stored | None:
         """The value of a key; its body is empty where the key was deleted. `exact` asks the leader, as in `last`."""
-        stream, subject = f"KV_{bucket}", f"$KV.{bucket}.{key}"
-        if exact and self._replicated:
-            found = await self._next(stream, subject, None)
-            return found[1] if found else None
-        return await self._direct_last(stream, subject)
+        return await self._newest(f"KV_{bucket}", f"$KV.{bucket}.{key}", exact)
 
     async def put(self, bucket: str, key: str, value: bytes, expected: int | None = None) -> int:
         """Writes a key, if its revision is `expected` where that is given (0: absent). Raises WrongRevision."""
@@ -304,12 +304,18 @@ class Log:
         consumer is described."""
         found: dict[str, bytes] = {}
         stream, scope = f"KV_{bucket}", f"$KV.{bucket}.{under}.>" if under else f"$KV.{bucket}.>"
-        rev, pending = 0, True
+        rev, pending = 0, 1
         while pending:
             batch, more = await self._direct_batch(scope, rev + 1, stream=stream, form=_valued)
             found |= {stored.lane: stored.body for stored in batch if stored.body}
-            rev, pending = (batch[-1].rev, more) if batch else (rev, False)
+            rev, pending = (batch[-1].rev, more) if batch else (rev, 0)
         return found
+
+    async def count(self, bucket: str, under: str) -> int:
+        """How many keys have `under` and a dot before the rest; one that was deleted counts as well."""
+        scope, stream = f"$KV.{bucket}.{under}.>", f"KV_{bucket}"
+        first, more = await self._direct_batch(scope, 1, messages=1, stream=stream, form=_valued)
+        return len(first) + more
 
     # ── plain streams: kept in the order in which they came ──────────────────────────────────────────────────────
 
@@ -323,8 +329,7 @@ class Log:
 
     async def stretch(self, stream: str, subject: str, rev: int, before: int) -> list[Stored]:
         """Every message of the subject from `rev` on to below `before`, in order."""
-        found: list[Stored] = []
-        more = True
+        found, more = list[Stored](), 1
         while more and rev < before:
             batch, more = await self._direct_batch(subject, rev, stream=stream)
             found += [stored for stored in batch if stored.rev < before]
@@ -354,11 +359,7 @@ class Log:
         TooLarge, Unavailable, and then it may be stored or not."""
         if len(body) > EVENT_BYTES_MAX:
             raise TooLarge(f"The event has {len(body)} bytes of JSON; it may have {EVENT_BYTES_MAX}.")
-        headers = b"NATS/1.0\r\nNats-Msg-Id: %b\r\n\r\n" % name.encode()
-        answer = orjson.loads((await self._requests.ask(subject, body, headers))[1])
-        if "error" in answer:
-            raise Unavailable(f"The log takes no event: {answer['error'].get('description', '')}")
-        return int(answer["seq"])
+        return await self.add(subject, body, name)
 
     # ── requests ──────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -6,18 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import NamedTuple, Protocol
 
-import orjson
-
-from protocol import webhooks
 from protocol.subjects import parse_subject
 
 from . import deliveries, webhook
-from .checkpoints import state_at
 from .deliveries import Tried
 from .log import Log
 from .push_configs import PushConfig, Record, Standing
-from .push_update import BODY_BYTES_MAX, Update, body_of, headers_of
+from .push_update import Update, body_of, headers_of
 from .webhook import Webhook
+from .webhook_message import message_of
 
 
 class Post(NamedTuple):
@@ -112,17 +109,11 @@ class TenantHook:
         found = self._find()
         if found is None:
             return None
-        entry = update.entry
-        state = await state_at(log, self._run, entry.seq, update.rev)
-        message = webhooks.told(state, entry.event) if found.agent in (None, state.agent) else None
-        if message is None or message["type"] not in found.events:
+        message = await message_of(log, self._run, update, found.events, found.agent, found.format)
+        if message is None:
             return None
-        message = webhooks.in_format(found.format, message, state, entry.event)
-        body = orjson.dumps(message)
-        if len(body) > BODY_BYTES_MAX:
-            body = orjson.dumps(webhooks.cut(message))
-        name = webhook.message_id(found.id, self._run, entry.seq)
-        return Post(found.url, found.headers(name, body, now_ms()), body, message["type"], name)
+        name = webhook.message_id(found.id, self._run, update.entry.seq)
+        return Post(found.url, found.headers(name, message.body, now_ms()), message.body, message.kind, name)
 
     async def note(self, log: Log, update: Update, post: Post, attempt: int, status: int | None, error: str,
                    began: float) -> None:  # fmt: skip

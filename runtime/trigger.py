@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 import orjson
 
-from protocol.entries import Principal
+from protocol.entries import Caller, Principal
 from protocol.errors import Invalid, TooLarge
 from protocol.instants import rfc3339
 from protocol.state import Status
@@ -82,7 +82,8 @@ class Trigger:
     """A trigger of a tenant. `by` set it last, with the credential of that id, and its runs are in that one's name.
 
     `generation` is another one each time it is set. `next_at_ms` is the tick that is planned. `from_rev` is the place
-    in the stream of its events after which they count. `last_run_id` is the last run that it started.
+    in the stream of its events after which they count. `last_run_id` is the last run that it started. `owner` is the id
+    of who may change it beside an admin, empty for the one who set it.
     """
 
     id: str
@@ -96,6 +97,11 @@ class Trigger:
     from_rev: int = 0
     last: Fired | None = None
     last_run_id: str | None = None
+    owner: str = ""
+
+    def may_change(self, by: Principal) -> bool:
+        """Whether the trigger is that one's to replace and to delete; hocket itself may."""
+        return not isinstance(by, Caller) or by.id == (self.owner or self.by.id) or by.may("admin")
 
     @property
     def principal(self) -> Principal:

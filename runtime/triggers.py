@@ -18,18 +18,20 @@ from typing import Any, NamedTuple
 import orjson
 
 from protocol.entries import Caller, Principal
-from protocol.errors import TriggerExists, TriggerNotFound, Unavailable
+from protocol.errors import Invalid, NotOwner, TriggerExists, TriggerNotFound, Unavailable
 from protocol.instants import rfc3339
 from protocol.subjects import check_id, encode_token, run_subject
 
 from .access import check_scope
 from .asks import Start, Started
 from .layout import EVENTS, STREAM, TRIGGERS
-from .log import Log, WrongRevision
+from .log import Log, Stored, WrongRevision
 from .trigger import Fired, Occasion, Trigger, Wanted, check, check_subject, dump, first_tick, load, start_of
 
 FACE = "trigger"
 PLAN = "trigger"
+TRIGGERS_MAX = 10_000
+"""Of one tenant."""
 _TRIES_MAX = 50
 _PAUSE_SECONDS = 0.02
 
@@ -51,17 +53,23 @@ class Triggers:
         log: Log,
         agent: Callable[[str], Awaitable[Any]],
         start: Callable[[Start, Principal, str], Awaitable[Started]],
+        triggers_max: int = TRIGGERS_MAX,
     ) -> None:
         self._log, self._agent, self._start = log, agent, start
+        self._triggers_max = triggers_max
         self._shown = ""
         self.shown_rev = 0
         """Where in the log the latest run begins that somebody was shown as a trigger's."""
 
-    async def set(self, want: Wanted, by: Principal, trigger_id: str | None = None, fresh: bool = False) -> Trigger:
+    async def set(
+        self, want: Wanted, by: Principal, trigger_id: str | None = None, fresh: bool = False, owner: str = ""
+    ) -> Trigger:
         """Makes the trigger, or replaces the one of that id with everything that was planned; without an id it has a
-        new one. Its runs are started in the name of `by` from now on, as long as `by` may start runs.
+        new one. Its runs are started in the name of `by` from now on, as long as `by` may start runs. It is for `by`,
+        or for the principal of the id `owner`, and for an admin to change.
 
-        Raises Invalid, InvalidId, TooLarge, AgentNotFound; with `fresh` TriggerExists where the id is taken.
+        Raises Invalid, also where the tenant has TRIGGERS_MAX, InvalidId, TooLarge, AgentNotFound; NotOwner where it
+        would replace one that is not for `by` to change; with `fresh` TriggerExists where the id is taken.
         """
         for scope in ("triggers:write", "runs:start", "runs:read"):
             check_scope(by, scope, everywhere=True)
@@ -73,26 +81,31 @@ class Triggers:
         await self._agent(want.agent)
         if want.event is not None and want.event.agent is not None:
             await self._agent(want.event.agent)
+        key = _key(by.tenant, trigger_id)
+        record = await self._log.get(TRIGGERS, key, exact=True)
+        before = _replaceable(record, trigger_id, by, fresh)
+        if before is None:
+            await self._check_room(by.tenant)
         maker = Principal(by.tenant, by.id, by.kind, by.name)
         credential = by.credential if isinstance(by, Caller) else ""
         trigger = Trigger(
             trigger_id, secrets.token_hex(8), want, maker, credential, now_ms, now_ms, first_tick(want, now_ms),
-            await self._events_from(want),
+            await self._events_from(want), owner=owner,
         )  # fmt: skip
         await plan(self._log, trigger)
         for _ in range(_TRIES_MAX):
-            record = await self._log.get(TRIGGERS, _key(by.tenant, trigger_id))
-            before = load(record.body) if record is not None else None
-            if before is not None and fresh:
-                await unplan(self._log, trigger)
-                raise TriggerExists(trigger_id)
             if before is not None:
                 trigger = _replacing(trigger, before)
             try:
-                rev = record.rev if record is not None else 0
-                await self._log.put(TRIGGERS, _key(by.tenant, trigger_id), dump(trigger), rev)
+                await self._log.put(TRIGGERS, key, dump(trigger), record.rev if record is not None else 0)
             except WrongRevision:
                 await asyncio.sleep(_PAUSE_SECONDS)
+                record = await self._log.get(TRIGGERS, key, exact=True)
+                try:
+                    before = _replaceable(record, trigger_id, by, fresh)
+                except (TriggerExists, NotOwner):
+                    await unplan(self._log, trigger)
+                    raise
                 continue
             if before is not None:
                 await unplan(self._log, before)
@@ -117,7 +130,7 @@ class Triggers:
         return sorted(told, key=lambda trigger: (trigger.created_at_ms, trigger.id), reverse=True)
 
     async def delete(self, trigger_id: str, by: Principal) -> None:
-        """Ends the trigger; runs that it has started go on. Raises TriggerNotFound, InvalidId."""
+        """Ends the trigger; runs that it has started go on. Raises TriggerNotFound, InvalidId, NotOwner."""
         check_scope(by, "triggers:write", everywhere=True)
         check_scope(by, "runs:read")
         check_id(trigger_id, "The trigger id")
@@ -125,6 +138,7 @@ class Triggers:
             held = await read(self._log, by.tenant, trigger_id)
             if held is None:
                 raise TriggerNotFound(trigger_id)
+            _check_owner(held.trigger, by)
             try:
                 await self._log.put(TRIGGERS, _key(by.tenant, trigger_id), b"", held.rev)
             except WrongRevision:
@@ -158,6 +172,15 @@ class Triggers:
         once = f"{by.tenant}\n{by.id}\n{key}" if key is not None else str(uuid.uuid4())
         name = hashlib.sha256(once.encode()).hexdigest()
         return await self._log.tell(f"event.{encode_token(by.tenant)}.{subject}", orjson.dumps(data), name)
+
+    async def _check_room(self, tenant: str) -> None:
+        """Raises Invalid. Of racing callers some may still get past it. The quick count has what was deleted in it, so
+        only where that is too many are the records looked at."""
+        under = encode_token(tenant)
+        if await self._log.count(TRIGGERS, under) < self._triggers_max:
+            return
+        if len(await self._log.keys(TRIGGERS, under)) >= self._triggers_max:
+            raise Invalid(f"A tenant has at most {self._triggers_max} triggers: delete one that is over first.")
 
     async def _show(self, told: Sequence[Trigger]) -> None:
         """Notes which run is shown: a list of runs must have it from now on, as it has what this process started."""
@@ -215,6 +238,22 @@ def noted(trigger: Trigger, fired: Fired) -> Trigger:
 async def write(log: Log, held: Held) -> None:
     """Raises WrongRevision where somebody has written the record since; Unavailable."""
     await log.put(TRIGGERS, _key(held.trigger.by.tenant, held.trigger.id), dump(held.trigger), held.rev)
+
+
+def _replaceable(record: Stored | None, trigger_id: str, by: Principal, fresh: bool) -> Trigger | None:
+    """What stands under the id now, if `by` may put another in its place. Raises TriggerExists, NotOwner."""
+    before = load(record.body) if record is not None else None
+    if before is not None and fresh:
+        raise TriggerExists(trigger_id)
+    if before is not None:
+        _check_owner(before, by)
+    return before
+
+
+def _check_owner(trigger: Trigger, by: Principal) -> None:
+    """Raises NotOwner."""
+    if not trigger.may_change(by):
+        raise NotOwner(f"Trigger {trigger.id[:80]!r}", trigger.owner or trigger.by.id)
 
 
 def _replacing(trigger: Trigger, before: Trigger) -> Trigger:

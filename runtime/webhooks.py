@@ -2,7 +2,8 @@
 
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 import orjson
@@ -19,7 +20,10 @@ from .log import Log
 from .outbound import Outbound, Undelivered
 from .settings import Settings
 from .webhook import WEBHOOKS_MAX, Held, Webhook
+from .webhook_feed import Place, WebhookFeed
 
+FEEDS_MAX = 20
+"""Of one tenant at once in one process."""
 _AT_ONCE = 10
 
 
@@ -43,6 +47,7 @@ class Webhooks:
         self._log, self._loopback = log, settings.push_loopback_enabled
         self._outbound = outbound or Outbound(settings.push_timeout_s, self._loopback)
         self._under_way = 0
+        self._feeds: Counter[str] = Counter()
 
     async def create(self, want: Change, by: Principal) -> Webhook:
         """Told of everything that is recorded after this has returned. Its secret is in the answer. Raises Invalid."""
@@ -116,7 +121,38 @@ class Webhooks:
         await self.get(webhook_id, by)
         return await deliveries.latest(self._log, by.tenant, webhook_id)
 
+    async def listen(
+        self, events: Collection[str], agent: str | None, by: Principal, place: Place | None = None
+    ) -> WebhookFeed:
+        """What a webhook of these events and this agent (None: every agent's) would be told, from `place` on, else from
+        now on. Raises Invalid for a place that the log has not reached. Close it."""
+        check_scope(by, "runs:read", everywhere=True)
+        if self._feeds[by.tenant] >= FEEDS_MAX:
+            raise Unavailable(f"{FEEDS_MAX} listen to the webhooks of this tenant already: end one of them.")
+        self._feeds[by.tenant] += 1
+        feed = WebhookFeed(self._log, by.tenant, Place(0, 0), events, agent, lambda: self._left(by.tenant))
+        try:
+            await feed.open()
+            rev = await self._log.last_rev()  # after the feed has begun to hear, so that nothing lies between
+            if place is not None and place.rev > rev + 1:
+                raise Invalid(f"Nothing is recorded at the place {place.rev}-{place.seq} yet: begin without a place.")
+        except BaseException:
+            await feed.close()
+            raise
+        feed.place = place or Place(rev + 1, 0)
+        return feed
+
+    @property
+    def listening(self) -> int:
+        """How many feeds are open in this process."""
+        return self._feeds.total()
+
     # ── inside ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _left(self, tenant: str) -> None:
+        self._feeds[tenant] -= 1
+        if not self._feeds[tenant]:
+            del self._feeds[tenant]
 
     async def _change(self, webhook_id: str, by: Principal, how: Callable[[Webhook], Webhook]) -> Webhook:
         made: list[Webhook] = []

@@ -5,7 +5,7 @@ kind for an internal error.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from a2a.compat.v0_3.jsonrpc_adapter import JSONRPC03Adapter
@@ -78,24 +78,22 @@ def parsed(message: Message, given: Any) -> Message:
     InvalidParamsError."""
     if not isinstance(given, dict):
         raise InvalidParamsError("An object is expected.")
-    strange = list(_strange(given, message.DESCRIPTOR, ""))
-    if strange:
-        raise InvalidParamsError(strange[0]["message"], {"errors": strange[:_FAULTS_MAX]})
-    try:
-        return ParseDict(given, message, ignore_unknown_fields=True)
-    except (ParseError, ValueError, TypeError, RecursionError) as bad:
-        where = str(bad).partition(":")[0].removeprefix("Failed to parse ").removesuffix(" field")
-        raise InvalidParamsError(f"{where[:120]}: this is not of the kind that the field has.") from None
+    return _filled(message, given, lambda: ParseDict(given, message, ignore_unknown_fields=True))
 
 
 def parsed_query(message: Message, query: QueryParams) -> Message:
     """The same of a query string. Raises InvalidParamsError."""
-    strange = list(_strange(dict(query), message.DESCRIPTOR, ""))
+    return _filled(message, dict(query), lambda: parse_params(query, message))
+
+
+def _filled(message: Message, given: dict[str, Any], fill: Callable[[], Any]) -> Message:
+    """The message once `fill` has put `given` into it. Raises InvalidParamsError."""
+    strange = list(_strange(given, message.DESCRIPTOR, ""))
     if strange:
         raise InvalidParamsError(strange[0]["message"], {"errors": strange[:_FAULTS_MAX]})
     try:
-        parse_params(query, message)
-    except (ParseError, ValueError, TypeError) as bad:
+        fill()
+    except (ParseError, ValueError, TypeError, RecursionError) as bad:
         where = str(bad).partition(":")[0].removeprefix("Failed to parse ").removesuffix(" field")
         raise InvalidParamsError(f"{where[:120]}: this is not of the kind that the field has.") from None
     return message

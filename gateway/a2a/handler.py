@@ -12,12 +12,7 @@ from a2a import types
 from a2a.server.context import ServerCallContext
 from a2a.server.events import Event
 from a2a.server.request_handlers.request_handler import RequestHandler, validate_request_params
-from a2a.utils.errors import (
-    ExtendedAgentCardNotConfiguredError,
-    InvalidParamsError,
-    TaskNotCancelableError,
-    UnsupportedOperationError,
-)
+from a2a.utils.errors import InvalidParamsError, TaskNotCancelableError, UnsupportedOperationError
 
 from protocol import a2a
 from protocol.a2a_updates import Updates
@@ -210,10 +205,7 @@ class Handler(RequestHandler):
         call.check_tenant(params.tenant)
         if not self._cards.extends:
             raise UnsupportedOperationError("There is no extended card.")
-        options = await self._engine.agent(call.agent)
-        if not options:
-            raise ExtendedAgentCardNotConfiguredError
-        return self._cards.card(options, call.request, extended=True)
+        return self._cards.card(await self._engine.agent(call.agent), call.request, extended=True)
 
 
 def settled(state: RunState, sent: Sent) -> bool:

@@ -7,6 +7,7 @@ from urllib.parse import unquote
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..body import replayed
 from .call import Call, echo
 
 _ROOTS = ("message:send", "message:stream", "tasks", "extendedAgentCard", "v1")
@@ -69,20 +70,6 @@ class At:
         for name, value in headers:
             mirrored = plain and name == b"content-type" and value.startswith(b"application/a2a+json")
             yield name, b"application/json" if mirrored else value
-
-
-def replayed(body: bytes, receive: Receive) -> Receive:
-    """A body that was read already, to be read again."""
-    told = False
-
-    async def again() -> Message:
-        nonlocal told
-        if told:
-            return await receive()
-        told = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return again
 
 
 def raw_path(scope: Scope) -> str:

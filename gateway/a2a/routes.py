@@ -24,7 +24,7 @@ from protocol.errors import AgentNotFound, Invalid, TooLarge
 from runtime.engine import Engine
 
 from ..auth import principal
-from ..body import check_declared, loads, read_body
+from ..body import check_declared, loads, read_body, replayed
 from ..errors import MalformedJson
 from ..idempotency import idempotency_key
 from ..resource import Handlers, Resource
@@ -33,7 +33,7 @@ from .call import Call, Context, attach, echo, extensions_of, version_of
 from .cards import BASE, CARD_PATH, KEYS_PATH, Cards
 from .checks import check_envelope, check_params, check_version, parsed, parsed_query, request_id
 from .handler import Handler
-from .paths import At, Place, Under, place_of, raw_path, replayed
+from .paths import At, Place, Under, place_of, raw_path
 from .refusals import rest_error, rpc_error
 from .streams import BARE, TaskStreams, in_rpc
 

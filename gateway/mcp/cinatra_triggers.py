@@ -1,9 +1,10 @@
 """Cinatra's tools for triggers: one trigger a target, under an id that follows from the target alone."""
 
+import contextlib
 import uuid
 from typing import Any, Literal, NamedTuple
 
-from protocol.errors import Forbidden, Invalid, RunNotFound, TriggerNotFound
+from protocol.errors import Invalid, NotOwner, TriggerNotFound
 from runtime.asks import Start
 from runtime.trigger import Kind, Source, Trigger, Wanted
 
@@ -50,7 +51,7 @@ async def agent_run_trigger_set(call: Call, form: TriggerSetForm) -> Told:
                                 ("cronExpression", form.cronExpression, "recurring")):  # fmt: skip
         if (given is None) == (form.triggerType == wanted):
             raise Invalid(f"{name}: needed with triggerType {wanted}, and given with that one alone.")
-    await _check_owner(call, target)
+    owner = await _owner(call, target)
     template = await _template(call, target, form)
     want = Wanted(
         template.agent,
@@ -64,7 +65,7 @@ async def agent_run_trigger_set(call: Call, form: TriggerSetForm) -> Told:
         timeout_s=template.timeout_s,
     )
     try:
-        trigger = await call.engine.triggers.set(want, call.by, target.trigger_id)
+        trigger = await call.engine.triggers.set(want, call.by, target.trigger_id, owner=owner)
     except Invalid as bad:
         name, colon, rest = bad.message.partition(":")
         raise Invalid(f"{_FIELDS.get(name, name)}{colon}{rest}") from None
@@ -88,17 +89,8 @@ async def agent_run_trigger_get(call: Call, form: TargetForm) -> Told:
 
 
 async def agent_run_trigger_delete(call: Call, form: TargetForm) -> Told:
-    target = _target(form)
-    trigger = await _held(call, target)
-    if trigger is not None:
-        try:
-            await _check_owner(call, target)
-        except RunNotFound:  # the log does not hold the run any more
-            _check_is(trigger.by.id, call)
-    try:
-        await call.engine.triggers.delete(target.trigger_id, call.by)
-    except TriggerNotFound:
-        pass
+    with contextlib.suppress(TriggerNotFound):
+        await call.engine.triggers.delete(_target(form).trigger_id, call.by)
     return Told({"ok": True})
 
 
@@ -115,20 +107,16 @@ async def _held(call: Call, target: Target) -> Trigger | None:
         return None
 
 
-async def _check_owner(call: Call, target: Target) -> None:
-    """A run's trigger is for who has asked for the run, an agent's for who has set it; and both for an admin. Raises
-    Forbidden, RunNotFound."""
-    if target.kind == "run":
-        asked_by = (await call.engine.state(target.id, call.by)).requester
-        assert asked_by is not None  # a run begins with its start
-        _check_is(asked_by.id, call)
-    elif (trigger := await _held(call, target)) is not None:
-        _check_is(trigger.by.id, call)
-
-
-def _check_is(owner: str, call: Call) -> None:
-    if owner != call.by.id and not call.by.may("admin"):
-        raise Forbidden("admin")
+async def _owner(call: Call, target: Target) -> str:
+    """Whose the trigger is: a run's is for who has asked for the run, an agent's for who sets it. Raises RunNotFound,
+    NotOwner for another's run."""
+    if target.kind == "agent":
+        return ""
+    asked_by = (await call.engine.state(target.id, call.by)).requester
+    assert asked_by is not None  # a run begins with its start
+    if asked_by.id != call.by.id and not call.by.may("admin"):
+        raise NotOwner("The run", asked_by.id)
+    return asked_by.id
 
 
 async def _template(call: Call, target: Target, form: TriggerSetForm) -> Start:

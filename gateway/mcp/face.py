@@ -27,7 +27,7 @@ from runtime.settings import Settings
 
 from ..address import reached_at
 from ..auth import check_origin, holding, tenant_wide
-from ..body import check_declared, loads, read_body
+from ..body import check_declared, loads, read_body, replayed
 from ..errors import MalformedJson
 from ..resource import Resource
 from ..stream import Streams
@@ -100,14 +100,7 @@ class Handed:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = [header for header in scope["headers"] if header[0] not in (b"accept", b"content-length")]
-        read = started = False
-
-        async def body_first() -> Message:
-            nonlocal read
-            if read:
-                return await receive()
-            read = True
-            return {"type": "http.request", "body": self._body, "more_body": False}
+        started = False
 
         async def unless_faulty(message: Message) -> None:
             nonlocal started
@@ -116,7 +109,7 @@ class Handed:
                 await send(message)
 
         inner = {**scope, "headers": [*headers, _ACCEPT], TICKET: self._ticket}
-        await self._manager.handle_request(inner, body_first, unless_faulty)
+        await self._manager.handle_request(inner, replayed(self._body, receive), unless_faulty)
         if self._ticket.fault is not None and not started:
             raise self._ticket.fault
 

@@ -17,6 +17,8 @@ _TIMEOUT = httpx.Timeout(15.0, read=60.0)
 _PAUSE_SECONDS_MIN = 0.1
 _PAUSE_SECONDS_MAX = 2.0
 _AWAY_SECONDS_MAX = 60.0
+_LISTEN_AWAY_SECONDS_MAX = 3600.0
+_PLACE_ONLY = "listening"
 
 
 class Told(NamedTuple):
@@ -150,18 +152,54 @@ class Client:
             time.sleep(pause)
             pause = min(pause * 2, _PAUSE_SECONDS_MAX)
 
+    def webhook_events(self, query: dict[str, Any], told: Callable[[str], None]) -> Iterator[sse.Frame]:
+        """What webhooks would be told, each once and in order, without an end; a lost connection is made again, where
+        it broke. `told` is called with what happens to the connection, in words."""
+        place, pause, broke_at = "", _PAUSE_SECONDS_MIN, 0.0
+
+        def heard() -> None:
+            nonlocal pause, broke_at
+            if broke_at:
+                told("the gateway is back")
+            pause, broke_at = _PAUSE_SECONDS_MIN, 0.0
+
+        while True:
+            try:
+                for found in self._frames("/v1/webhooks/events", place, query, heard):
+                    if not place:
+                        told(f"listening to {self._url}")
+                    place = found.id.decode()
+                    if found.name != _PLACE_ONLY:
+                        yield found
+            except (httpx.TransportError, Unavailable) as away:
+                if not place:
+                    raise away if isinstance(away, Unavailable) else Unavailable(self._away) from away
+            now = time.monotonic()
+            if not broke_at:
+                broke_at = now
+                told(f"the connection to {self._url} is lost; nothing is missed once it is back")
+            elif now - broke_at > _LISTEN_AWAY_SECONDS_MAX:
+                raise Unavailable(f"{self._url} has been away for {_LISTEN_AWAY_SECONDS_MAX / 60:g} minutes.")
+            time.sleep(pause)
+            pause = min(pause * 2, _PAUSE_SECONDS_MAX)
+
     def _stream(self, run_id: str, after_seq: int, heard: Callable[[], None]) -> Iterator[Told]:
-        headers = {"accept": "text/event-stream", "last-event-id": str(after_seq)}
+        for found in self._frames(f"/v1/runs/{quote(run_id, safe='')}/events", str(after_seq), {}, heard):
+            if found.seq is not None:
+                yield Told(found.seq, found.name, orjson.loads(found.data))
+
+    def _frames(
+        self, path: str, after: str, query: dict[str, Any], heard: Callable[[], None]
+    ) -> Iterator[sse.Frame]:  # fmt: skip
+        headers = {"accept": "text/event-stream", **({"last-event-id": after} if after else {})}
         decoder = sse.Decoder()
-        with self._http.stream("GET", f"/v1/runs/{quote(run_id, safe='')}/events", headers=headers) as response:
+        with self._http.stream("GET", path, headers=headers, params=query) as response:
             if response.status_code != 200:
                 response.read()
                 raise _refusal(response)
             for piece in response.iter_bytes():
                 heard()
-                for found in decoder.feed(piece):
-                    if found.seq is not None:
-                        yield Told(found.seq, found.name, orjson.loads(found.data))
+                yield from decoder.feed(piece)
 
     def _json(self, method: str, path: str, **request: Any) -> dict[str, Any]:
         try:

@@ -166,6 +166,11 @@ async def test_an_id_is_taken_once_and_a_key_needs_its_scopes_in_its_own_tenant(
         ):  # fmt: skip
             answer = await house.client.request(method, path, json=body, headers=reads)
             refused(answer, 403, "forbidden", "triggers:write")
+        ben = bearer(await give_key(house, tenant="acme", principal="ben"))
+        for method, body in (("PUT", CRON), ("DELETE", None)):
+            answer = await house.client.request(method, f"{PATH}/t", json=body, headers=ben)
+            refused(answer, 403, "not_owner", "Trigger 't' is 'ada''s")
+        assert (await house.client.put(f"{PATH}/t", json=CRON, headers=ada)).status_code == 200
         told = []
         for method, path in (("GET", ""), ("DELETE", ""), ("POST", "/fire")):
             for name in ("t", "n"):

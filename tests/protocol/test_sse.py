@@ -86,3 +86,8 @@ def test_a_frame_that_never_ends_is_refused() -> None:
     decoder.feed(b"data: " + b"x" * 90)
     with pytest.raises(Invalid, match="longer than 100 bytes"):
         decoder.feed(b"x" * 90)
+
+
+def test_an_id_that_is_no_number_is_kept_as_it_came() -> None:
+    numbered, other, bare = sse.Decoder().feed(b"id: 7\ndata: 1\n\nid: 12-3\ndata: 2\n\ndata: 3\n\n")
+    assert [(one.seq, one.id) for one in (numbered, other, bare)] == [(7, b"7"), (None, b"12-3"), (None, b"")]

@@ -46,3 +46,9 @@ def test_what_is_cut_says_so_and_keeps_what_is_short() -> None:
     assert cut["truncated"] and (cut["result"], cut["metadata"]) == (None, {})
     assert (cut["id"], cut["status"], cut["seq"]) == ("r1", "completed", 3)
     assert "truncated" not in ended["data"]
+
+
+def test_what_an_entry_may_be_told_as_is_known_without_its_run() -> None:
+    assert [webhooks.possible(event) for event in (START, BEGUN, ATTEMPT, ENDED)] == [
+        None, "run.started", None, "run.completed",
+    ]  # fmt: skip

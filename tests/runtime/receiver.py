@@ -83,6 +83,10 @@ class Receiver:
     async def has_seen(self, count: int) -> None:
         await self._until(lambda: len(self.seen) >= count)
 
+    async def has_told(self, holds: Callable[[], bool]) -> None:
+        """Returns once that holds of what has come."""
+        await self._until(holds)
+
     async def _until(self, holds: Callable[[], bool]) -> None:
         async with asyncio.timeout(WAIT_SECONDS):
             while not holds():  # noqa: ASYNC110
@@ -105,7 +109,7 @@ class Receiver:
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").strip().split("\r\n")
         headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
-        body = await reader.readexactly(int(headers["content-length"]))
+        body = await reader.readexactly(int(headers.get("content-length", 0)))
         came = Received(first.split()[1], headers, body)
         self.seen.append(came)
         self.under_way += 1

@@ -9,12 +9,12 @@ from protocol.entries import Principal, decode
 from protocol.run import fold
 from protocol.state import RunState
 from protocol.subjects import run_subject
-from runtime.checkpoints import state_at
+from runtime.checkpoints import load_state, state_at
 from runtime.layout import CHECKPOINTS
 from runtime.log import Log
 from runtime.nats_server import EmbeddedServer
 from runtime.settings import Settings
-from tests.runtime.stage import ended, open_stage, stored, want
+from tests.runtime.stage import ended, open_engine, open_stage, stored, want
 
 pytestmark = pytest.mark.anyio
 
@@ -46,3 +46,19 @@ async def test_the_state_after_each_entry_is_the_fold_of_those_up_to_it(
         assert dump(await state_at(log, run, entry.seq, rev)) == expected
     first = entries[0][1]
     assert dump(await state_at(log, run, entries[-1][0].seq, entries[-1][1], first - 1)) == folded[-1]
+
+
+async def test_a_run_that_has_only_been_asked_for_is_the_fold_of_that_message_whatever_a_checkpoint_says(
+    nats: EmbeddedServer, settings: Settings, log: Log, by: Principal
+) -> None:
+    run = run_subject("default", "r1")
+    async with open_stage(nats, settings, talks=talks) as engine:
+        await engine.start(want("talks", "other", "t2"), by, "test")
+        other = await ended(engine, by, "other")
+    await log.put(CHECKPOINTS, run, b"1\n%b" % dump(other))
+    async with open_engine(nats.url, settings) as engine:  # and no worker, which would go on with the run
+        await engine.start(want("talks"), by, "test")
+        (asked,) = await stored(log)
+        loaded = await load_state(log, run)
+    assert loaded is not None and loaded[1] == asked.rev
+    assert dump(loaded[0]) == dump(fold(RunState(), decode(asked.body)[0])) and loaded[0].id == "r1"

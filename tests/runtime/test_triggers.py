@@ -6,12 +6,13 @@ from dataclasses import replace
 import pytest
 
 from protocol.entries import Principal
-from protocol.errors import AgentNotFound, Forbidden, Invalid, InvalidId, TriggerExists, TriggerNotFound
+from protocol.errors import AgentNotFound, Forbidden, Invalid, InvalidId, NotOwner, TriggerExists, TriggerNotFound
 from runtime.index import Query
 from runtime.log import Log
 from runtime.nats_server import EmbeddedServer
 from runtime.settings import Settings
-from runtime.trigger import Source, Wanted
+from runtime.trigger import Source, Trigger, Wanted
+from runtime.triggers import Triggers
 from tests.runtime.stage import ended, open_engine, open_stage, text_of
 from tests.runtime.trigger_stage import at, caller, echo, fired, hourly, now_ms, on, planned, runs_of, said
 
@@ -62,6 +63,64 @@ async def test_of_racing_changes_the_last_stands_and_its_plan_alone(
         made = await asyncio.gather(*((one, two)[n % 2].triggers.set(hourly(), by, "t1") for n in range(10)))
         assert (await one.triggers.get("t1", by)).generation in {trigger.generation for trigger in made}
         assert await planned(log) == 1
+
+
+async def test_only_whose_it_is_and_an_admin_replace_and_delete_a_trigger(
+    nats: EmbeddedServer, settings: Settings, log: Log
+) -> None:
+    ada, ben, root = caller(*ALL), caller(*ALL, name="ben"), caller("admin", name="root")
+    async with open_stage(nats, settings, agent=echo) as engine:
+        made = await engine.triggers.set(hourly(), ada, "t1")
+        for refused in (engine.triggers.set(hourly(), ben, "t1"), engine.triggers.delete("t1", ben)):
+            with pytest.raises(NotOwner, match="Trigger 't1' is 'ada''s"):
+                await refused
+        with pytest.raises(TriggerExists):
+            await engine.triggers.set(hourly(), ben, "t1", fresh=True)
+        assert await engine.triggers.get("t1", ben) == made and await planned(log) == 1
+        assert (await engine.triggers.set(hourly(), ada, "t1")).by.id == "ada"
+        assert (await engine.triggers.set(hourly(), root, "t1")).by.id == "root"
+        with pytest.raises(NotOwner, match="'root''s"):
+            await engine.triggers.delete("t1", ada)
+        assert (await engine.triggers.set(hourly(), root, "t1", owner="ada")).by.id == "root"
+        await engine.triggers.delete("t1", ada)
+        await engine.triggers.set(hourly(), ada, "t1")
+        await engine.triggers.delete("t1", root)
+        assert await planned(log) == 0
+
+
+async def test_of_two_who_set_a_trigger_at_once_one_has_it_and_the_other_is_told_so(
+    nats: EmbeddedServer, settings: Settings, log: Log
+) -> None:
+    names = ["ada", "ben", "cleo", "dan"]
+    async with open_stage(nats, settings, agent=echo) as one, open_engine(nats.url, settings) as two:
+        made = await asyncio.gather(
+            *((one, two)[n % 2].triggers.set(hourly(), caller(*ALL, name=name), "t1") for n, name in enumerate(names)),
+            return_exceptions=True,
+        )
+        assert sorted(type(told).__name__ for told in made) == [*["NotOwner"] * 3, "Trigger"]
+        (trigger,) = (told for told in made if isinstance(told, Trigger))
+        assert await one.triggers.get("t1", caller(*ALL)) == trigger and await planned(log) == 1
+
+
+async def test_a_tenant_has_at_most_so_many_triggers_of_which_deleted_ones_are_none(
+    nats: EmbeddedServer, settings: Settings, log: Log, by: Principal
+) -> None:
+    other = Principal("other", "tester", "development")
+    async with open_stage(nats, settings, agent=echo) as engine:
+        triggers = Triggers(log, engine.agent, engine.start, triggers_max=3)
+        for number in range(5):
+            await triggers.set(hourly(), by, f"gone{number}")
+            await triggers.delete(f"gone{number}", by)
+        for number in range(3):
+            await triggers.set(hourly(), by, f"t{number}")
+        with pytest.raises(Invalid, match="at most 3 triggers"):
+            await triggers.set(hourly(), by, "t3")
+        assert await planned(log) == 3
+        await triggers.set(hourly(), by, "t2")
+        await triggers.set(hourly(), other, "t3")
+        await triggers.delete("t0", by)
+        await triggers.set(hourly(), by, "t3")
+        assert sorted(trigger.id for trigger in await triggers.list(by)) == ["t1", "t2", "t3"]
 
 
 async def test_a_list_is_of_the_tenant_and_the_newest_come_first(
