@@ -6,7 +6,7 @@ from typing import Any
 import click
 import orjson
 
-from protocol.webhooks import EVENTS
+from protocol.webhooks import EVENTS, FORMATS
 from runtime.settings import load
 
 from .terminal.client import Client
@@ -31,6 +31,7 @@ def webhooks() -> None:
 @click.argument("to", metavar="TARGET")
 @_events
 @_of_agent
+@click.option("--format", type=click.Choice(FORMATS), help="In whose words to tell it; hocket's without it.")
 @click.option("--description", help="For whoever reads the list.")
 @_url
 @_as_json
@@ -87,7 +88,9 @@ def _show(one: dict[str, Any], as_json: bool) -> None:
         click.echo(orjson.dumps(one))
         return
     events = "all events" if len(one["events"]) == len(EVENTS) else " ".join(one["events"])
-    columns = (one["id"], one["url"], events, one["agent"], one["description"], "" if one["enabled"] else "disabled")
+    format_ = one["format"] if one["format"] != "hocket" else ""
+    off = "" if one["enabled"] else "disabled"
+    columns = (one["id"], one["url"], events, one["agent"], format_, one["description"], off)
     click.echo("  ".join(column for column in columns if column))
 
 

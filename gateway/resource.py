@@ -15,11 +15,15 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, NoMatchFound
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from protocol.errors import InvalidId
+from protocol.errors import Invalid
 
 Handler = Callable[[Request], Awaitable[ASGIApp]]
 Handlers = Mapping[str, Handler]
 """The handler of each method. HEAD is GET's unless it has its own."""
+
+
+class BadSegment(Invalid):
+    """An id in the path that is no text, so that nothing can have it."""
 
 
 class Resource(BaseRoute):
@@ -93,4 +97,4 @@ def _decoded(name: str, raw: bytes) -> str:
     try:
         return unquote_to_bytes(raw).decode()
     except UnicodeDecodeError:
-        raise InvalidId(f"The {name.replace('_', ' ')} in the path is not valid UTF-8.") from None
+        raise BadSegment(f"The {name.replace('_', ' ')} in the path is not valid UTF-8.") from None

@@ -99,6 +99,7 @@ def webhook_object(one: Webhook) -> dict[str, Any]:
         "url": one.url,
         "events": one.events,
         "agent": one.agent,
+        "format": one.format,
         "description": one.description,
         "enabled": one.enabled,
         "created_at": rfc3339(one.created_at_ms),

@@ -13,6 +13,7 @@ from .openapi import EVENT_STREAM, JSON, Answer, Header, Operation
 from .rest_forms import Form, Id, NoQuery
 
 Event = Literal["run.started", "run.waiting", "run.completed", "run.failed", "run.cancelled"]
+Format = Literal["hocket", "middesk"]
 
 
 class WebhookChange(Form):
@@ -21,6 +22,7 @@ class WebhookChange(Form):
     url: str = Field("", max_length=URL_CHARS_MAX, description="Where to send: http or https, a public address.")
     events: list[Event] = Field([], min_length=1, max_length=20, description="What to tell; absent at first, all.")
     agent: Id | None = Field(None, description="Only runs of this agent; null for every agent's.")
+    format: Format = Field("hocket", description="In whose words to tell it: hocket's, or those of Middesk's webhooks.")
     description: str = Field("", max_length=DESCRIPTION_CHARS_MAX)
     enabled: bool = Field(True, description="What is recorded while it is not enabled is never told.")
 
@@ -38,6 +40,7 @@ class WebhookObject(BaseModel):
     url: str
     events: list[Event]
     agent: str | None
+    format: Format
     description: str
     enabled: bool
     created_at: datetime

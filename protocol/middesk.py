@@ -90,6 +90,12 @@ def told(kind: str, state: RunState, event: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def ping(message_id: str, at_ms: int) -> dict[str, Any]:
+    """A webhook's message that is about no run."""
+    at = rfc3339(at_ms)
+    return {"object": "event", "id": message_id, "type": "ping", "data": {"object": None}, "created_at": at}
+
+
 def cut(message: dict[str, Any]) -> dict[str, Any]:
     """The same without what an agent may have made long."""
     run = message["data"]["object"]

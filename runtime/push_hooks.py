@@ -109,7 +109,7 @@ class TenantHook:
         found = self._find()
         if found is None:
             return None
-        message = await message_of(log, self._run, update, found.events, found.agent)
+        message = await message_of(log, self._run, update, found.events, found.agent, found.format)
         if message is None:
             return None
         name = webhook.message_id(found.id, self._run, update.entry.seq)

@@ -17,7 +17,7 @@ from standardwebhooks import Webhook as Signer
 
 from protocol.errors import Invalid, Unavailable
 from protocol.subjects import check_id, encode_token
-from protocol.webhooks import EVENTS
+from protocol.webhooks import EVENTS, FORMATS
 
 from .addresses import check_url
 from .layout import WEBHOOKS
@@ -41,13 +41,14 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """`events` are of EVENTS; `agent` None is every agent. It is told of what was recorded behind the log's revision
-    `from_rev`: when it was made, or enabled last."""
+    """`events` are of EVENTS; `agent` None is every agent; `format`, of FORMATS, says in whose words it is told. It is
+    told of what was recorded behind the log's revision `from_rev`: when it was made, or enabled last."""
 
     id: str
     url: str
     events: tuple[str, ...] = EVENTS
     agent: str | None = None
+    format: str = "hocket"
     description: str = ""
     enabled: bool = True
     secrets: tuple[Secret, ...] = ()
@@ -91,6 +92,8 @@ def check(webhook: Webhook, loopback: bool) -> None:
     check_url(webhook.url, loopback)
     if not webhook.events or not set(webhook.events) <= set(EVENTS):
         raise Invalid(f"A webhook's events are one or more of {', '.join(EVENTS)}.")
+    if webhook.format not in FORMATS:
+        raise Invalid(f"A webhook's format is one of {', '.join(FORMATS)}.")
     if webhook.agent is not None:
         check_id(webhook.agent, "A webhook's agent")
     if len(webhook.description) > DESCRIPTION_CHARS_MAX:

@@ -10,7 +10,7 @@ import orjson
 
 from protocol.entries import Principal
 from protocol.errors import Invalid, NotFound, Unavailable
-from protocol.instants import rfc3339
+from protocol.webhooks import ping
 
 from . import deliveries, webhook
 from .access import check_scope
@@ -34,6 +34,7 @@ class Change:
     url: str | None = None
     events: tuple[str, ...] | None = None
     agent: str | None = None
+    format: str | None = None
     description: str | None = None
     enabled: bool | None = None
 
@@ -165,7 +166,7 @@ class Webhooks:
 
     async def _ping(self, one: Webhook, tenant: str) -> Tried:
         now_ms, name = _now_ms(), f"msg_{secrets.token_hex(16)}"
-        body = orjson.dumps({"type": "ping", "timestamp": rfc3339(now_ms), "data": {"webhook_id": one.id}})
+        body = orjson.dumps(ping(one.format, name, one.id, now_ms))
         status, error = None, ""
         try:
             answer = await self._outbound.post(one.url, one.headers(name, body, now_ms), body)

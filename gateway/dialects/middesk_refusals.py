@@ -6,6 +6,7 @@ from starlette.responses import Response
 from protocol import errors
 
 from ..errors import InvalidFields
+from ..resource import BadSegment
 
 
 class NoContext(errors.Invalid):
@@ -17,7 +18,7 @@ class NoContext(errors.Invalid):
 
 _STATUS: dict[type[Exception], int] = {
     NoContext: 400,
-    errors.InvalidId: 404,
+    BadSegment: 404,
     errors.AgentNotFound: 422,
     errors.InterruptExpired: 409,
 }
@@ -27,7 +28,7 @@ _STATUS_OF_STATUS = {400: 422, 415: 422}
 _FIXED: dict[type[Exception], str] = {
     errors.RunNotFound: "Run not found",
     errors.ThreadNotFound: "Thread not found",
-    errors.InvalidId: "Not found",
+    BadSegment: "Not found",
 }
 
 
