@@ -58,7 +58,7 @@ class Updates:
             if message.text is not None and f"message {message.id}" not in state.begun
         }  # fmt: skip
         self._whole = {name.partition(" ")[2] for name in told if name.startswith("ended ")}
-        self._shown_whole = frozenset(self._whole)
+        self._shown_whole = set(self._whole)
         self._calls: dict[str, _Call] = {}
         self._held_by: dict[str, list[str]] = {}
         self._results = results_of(state)
@@ -147,6 +147,7 @@ class Updates:
             self._whole.discard(call_id)
             return [self._artifact(withdrawn(call_id))] if lost else []
         self._whole.add(call_id)
+        self._shown_whole.discard(call_id)  # made again, it is told again, with the results that are known
         return [self._artifact(call_artifact(call_id, call.name, "".join(call.args), self._results.get(call_id, ())))]
 
     def _call_result(self, seq: int, event: Event) -> list[Wire]:

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from protocol import a2a
 from protocol.a2a_updates import Updates
-from protocol.entries import NOTE_ATTEMPT
+from protocol.entries import ASK_START, NOTE_ATTEMPT, ask
 from protocol.messages import patched
 from protocol.state import RunState
-from tests.strategies import folded, runs
+from tests.strategies import BY, folded, runs
 
 Wire = dict[str, Any]
 
@@ -99,3 +99,19 @@ def test_a_task_and_its_updates_are_the_task_as_it_is_polled_later(
     told = updates_of(folded(events[:seen]), events, cut)
     end = a2a.task(whole)
     assert artifacts(grown(held, told)) == artifacts(end)
+
+
+def test_a_call_that_is_made_again_is_told_its_result_once_wherever_a_peer_comes_in() -> None:
+    made = [
+        {"type": "TOOL_CALL_START", "toolCallId": "c", "toolCallName": "look"},
+        {"type": "TOOL_CALL_END", "toolCallId": "c"},
+    ]
+    result = {"type": "TOOL_CALL_RESULT", "toolCallId": "c", "messageId": "t", "content": "seen"}
+    asked = {"agent": "a", "runId": "r", "threadId": "t", "input": {"messages": []}}
+    said = [ask(ASK_START, BY, "rest", 1, **asked), {"type": "RUN_STARTED", "threadId": "t", "runId": "r"}]
+    events = [event | {"timestamp": 1} for event in [*said, *made, *made, result]]
+    end = artifacts(a2a.task(folded(events)))
+    for cut in range(1, len(events) + 1):
+        for seen in range(cut, len(events) + 1):
+            told = updates_of(folded(events[:seen]), events, cut)
+            assert artifacts(grown(a2a.task(folded(events[:cut])), told)) == end, (cut, seen)
