@@ -157,8 +157,8 @@ async def held(run: Any) -> Any:
 
 
 async def silent_at_first(run: Any) -> Any:
-    """Says nothing at all before the gate is open."""
-    await _gate(_asked(run, "gate"))
+    """Says nothing at all before the gate is open, which its words name where nothing else does."""
+    await _gate(_asked(run, "gate", _text_of(run)))
     yield "At last."
 
 
@@ -334,6 +334,29 @@ picky.hocket = {  # type: ignore[attr-defined]
 }
 
 
+async def clerk(run: Any) -> Any:
+    """Calls a tool for each of its user's words, as far as a person approves of it, says what it has done, and what
+    that took."""
+    asked = [message for message in run.input.messages if message.role == "user"][-1]
+    done = {message.tool_call_id for message in run.input.messages if message.role == "tool"}
+    if not run.answers:
+        yield run.reasoning(f"I was asked to {asked.content}.")
+    for word in asked.content.split():
+        call = f"{asked.id}-{word}"
+        if word not in run.answers:
+            yield [
+                {"type": "TOOL_CALL_START", "toolCallId": call, "toolCallName": word},
+                {"type": "TOOL_CALL_ARGS", "toolCallId": call, "delta": '{"all":true}'},
+                {"type": "TOOL_CALL_END", "toolCallId": call},
+            ]
+            yield run.interrupt(f"{word}?", name=word, tool_call_id=call)
+        if run.answers[word].approved and call not in done:
+            told = {"messageId": f"{call}-result", "toolCallId": call, "role": "tool", "content": f"{word}: done"}
+            yield {"type": "TOOL_CALL_RESULT", **told}
+    yield "Did: " + " ".join(word for word in asked.content.split() if run.answers[word].approved)
+    yield {"type": "RUN_FINISHED", "usage": [{"model": "acme-large", "inputTokens": 800, "outputTokens": 64}]}
+
+
 async def endless(run: Any) -> Any:
     """Never ends by itself, and waits for nothing that could come."""
     yield _text(f"{run.input.run_id}-first", "Here I am.")
@@ -344,7 +367,33 @@ async def endless(run: Any) -> Any:
     await asyncio.Event().wait()
 
 
+async def narrating(run: Any) -> Any:
+    """Thinks, says something, looks something up, and waits at the gate that the user's text names; then asks whether
+    to call another tool, and says what came of it. It tells what it has cost."""
+    n = run.input.run_id
+    call = f"{n.partition('~')[0]}-send"
+    if not run.answers:
+        yield run.reasoning("I need the invoice first.")
+        yield _text(f"{n}-a", "Let me ", "see.")
+        yield run.tool_call("get_invoice", {"id": "A-17"}, "120.00")
+        yield {"type": "CUSTOM", "name": "at-the-gate", "value": None}
+        await _gate(_text_of(run))
+        yield [
+            {"type": "TOOL_CALL_START", "toolCallId": call, "toolCallName": "send"},
+            {"type": "TOOL_CALL_ARGS", "toolCallId": call, "delta": '{"to":"bob"}'},
+            {"type": "TOOL_CALL_END", "toolCallId": call},
+        ]
+        yield run.interrupt("Send it?", name="ok", tool_call_id=call, response_schema=REVIEW)
+        return
+    asked = next(one.id for message in run.input.messages for one in getattr(message, "tool_calls", None) or ()
+                 if one.function.name == "send")  # fmt: skip
+    yield run.tool_call("send", {"to": "bob"}, {"sent": run.answers["ok"].approved}, id=asked)
+    yield "Total is 120.00."
+    cost = {"model": "acme-large", "inputTokens": 812, "outputTokens": 64, "costUsd": 0.0021}
+    yield {"type": "RUN_FINISHED", "usage": [cost]}
+
+
 NAMES = ("plain", "everything", "held", "silent_at_first", "raising", "rubbish", "interrupting", "large", "counting",
          "telling", "private", "endless", "release", "reviewing", "hurried", "twofold", "halved", "doing",
-         "picky")  # fmt: skip
+         "picky", "clerk", "narrating")  # fmt: skip
 """The agents by the names under which they are served."""

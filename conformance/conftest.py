@@ -11,6 +11,7 @@ import pytest
 
 from conformance import agents
 from conformance.a2a.peer import BINDINGS, Peer
+from conformance.dialects.scene import Clients, clients
 from conformance.driver import Driver, open_driver
 from conformance.started import started
 
@@ -79,6 +80,13 @@ def peer(request: pytest.FixtureRequest, http: httpx.Client) -> Peer:
 def rpc(http: httpx.Client) -> Peer:
     """A peer over JSON-RPC alone, for what no binding changes."""
     return Peer(http, "plain", "JSONRPC")
+
+
+@pytest.fixture(scope="session")
+def dialects(base_url: str) -> Iterator[Clients]:
+    """A client of each of the five run APIs."""
+    with clients(base_url) as made:
+        yield made
 
 
 @pytest.fixture

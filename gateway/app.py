@@ -26,9 +26,12 @@ from .auth import Auth
 from .copilotkit import CopilotKit
 from .cors import Cors
 from .dialect import Dialect, places
-from .dialects import middesk_refusals
+from .dialects import arkloop_refusals, middesk_refusals, operativus_refusals, veryfront_refusals
+from .dialects.arkloop import Arkloop
 from .dialects.cinatra import Cinatra
 from .dialects.middesk import Middesk
+from .dialects.operativus import Operativus
+from .dialects.veryfront import Veryfront
 from .documents import document_routes
 from .errors import HANDLERS, refuse_worded
 from .mcp.face import Mcp
@@ -97,17 +100,18 @@ def build_app(
     a2a = A2a(engine, streams, cards, settings.a2a_agent, settings.body_bytes_max)
     translations = Translations(engine, streams)
     cinatra = Cinatra(engine, translations, settings.body_bytes_max, settings.agui_external_enabled, a2a.rpc)
-    # the run page is hocket's own, and serves Cinatra's clients too
-    beside = ["", at["cinatra"]] if "cinatra" in at else []
-    dialects = [
-        Dialect(at[name], routes, refuse)
-        for name, routes, refuse in (
-            ("cinatra", cinatra.routes(beside), refuse_worded),
-            ("veryfront", [], refuse_worded),
-            ("middesk", Middesk(engine, translations, settings).routes(at.get("middesk", "")), middesk_refusals.refuse),
-        )
-        if name in at
-    ]
+    operativus = Operativus(engine, streams, translations, settings)
+    veryfront = Veryfront(engine, translations, settings)
+    middesk = Middesk(engine, translations, settings)
+    arkloop = Arkloop(engine, translations, settings)
+    served = {
+        "cinatra": (cinatra.routes, refuse_worded),
+        "operativus": (operativus.routes, operativus_refusals.refuse),
+        "veryfront": (veryfront.routes, veryfront_refusals.refuse),
+        "middesk": (middesk.routes, middesk_refusals.refuse),
+        "arkloop": (arkloop.routes, arkloop_refusals.refuse),
+    }
+    dialects = [Dialect(prefix, served[name][0](prefix), served[name][1]) for name, prefix in at.items()]
     triggers = RestTriggers(engine, settings.body_bytes_max)
 
     async def healthz(_: Request) -> Response:
@@ -124,7 +128,9 @@ def build_app(
     told = [*RestPush(engine).routes(), *RestWebhooks(engine, streams, settings.body_bytes_max).routes()]
     spoken = [route for dialect in dialects for route in dialect.routes]
     faces = [*machines, *spoken, *rest.routes(), *triggers.routes(), *told, *more]
-    pages = page_routes(["", *beside[1:]], settings.page_renderers, cinatra.get_run, cinatra.post_answer)
+    # the run page is hocket's own, and stands where Cinatra's clients look for it too
+    beside = [at["cinatra"]] if "cinatra" in at else []
+    pages = page_routes(["", *beside], settings.page_renderers, cinatra.get_run, cinatra.post_answer)
     routes = [*faces, *documents, *pages, *probes]
     inner = Starlette(routes=routes, exception_handlers=HANDLERS)
     inner.state.auth, inner.state.dialects = auth, dialects

@@ -64,6 +64,15 @@ async def read_json(request: Request, bytes_max: int) -> Any:
     return loads(await read_body(request, bytes_max))
 
 
+async def read_optional_json(request: Request, bytes_max: int) -> Any:
+    """The same; an empty object where there is no body at all, which need not be declared."""
+    body = await read_body(request, bytes_max)
+    if not body:
+        return {}
+    check_declared(request)
+    return loads(body)
+
+
 def loads(body: bytes) -> Any:
     """Raises MalformedJson."""
     try:

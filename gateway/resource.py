@@ -27,11 +27,13 @@ class BadSegment(Invalid):
 
 
 class Resource(BaseRoute):
-    """`path` is made of literal segments and `{name}` ones; a name stands for exactly one non-empty segment."""
+    """`path` is made of literal segments and `{name}` ones; a name stands for exactly one non-empty segment. Text may
+    follow the name in its segment, as in `{name}:verb`: it may come percent-encoded. Of two resources that fit a path
+    the first is it, so such a one stands before a plain `{name}`."""
 
     def __init__(self, path: str, handlers: Handlers) -> None:
         self.path, self._handlers = path, dict(handlers)
-        self._segments = [segment.encode() for segment in path.split("/")]
+        self._segments = [_pattern(segment.encode()) for segment in path.split("/")]
         if "GET" in handlers:
             self._handlers.setdefault("HEAD", handlers["GET"])
         self._allow = ", ".join([*self._handlers, "OPTIONS"])
@@ -43,10 +45,11 @@ class Resource(BaseRoute):
         if len(given) != len(self._segments):
             return Match.NONE, {}
         params: dict[str, bytes] = {}
-        for wanted, segment in zip(self._segments, given, strict=True):
-            if wanted[:1] == b"{" and segment:
-                params[wanted[1:-1].decode()] = segment
-            elif wanted != segment:
+        for (name, text), segment in zip(self._segments, given, strict=True):
+            value = segment if name and not text else _before(text, segment) if name else b""
+            if value:
+                params[name] = value
+            elif name or text != segment:
                 return Match.NONE, {}
         return Match.FULL, {"path_params": params, "endpoint": self}
 
@@ -64,6 +67,20 @@ class Resource(BaseRoute):
 
     def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:
         raise NoMatchFound(name, path_params)
+
+
+def _pattern(segment: bytes) -> tuple[str, bytes]:
+    """The name that a segment of a resource's path is for, empty for none, and the text that must be there."""
+    if segment[:1] != b"{":
+        return "", segment
+    name, _, text = segment[1:].partition(b"}")
+    return name.decode(), text
+
+
+def _before(text: bytes, segment: bytes) -> bytes:
+    """What stands in a segment before a text, encoded; empty if it does not end with that."""
+    given = unquote_to_bytes(segment)
+    return quote(given.removesuffix(text), safe="").encode() if given.endswith(text) else b""
 
 
 def segment(value: str) -> str:

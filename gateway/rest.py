@@ -1,7 +1,6 @@
 """The REST face `/v1`: start, poll, page through, stream and cancel runs. What each operation takes and answers with
 is in `rest_table.py`; every refusal is an RFC 9457 problem."""
 
-import re
 import uuid
 from datetime import datetime
 from typing import Any, Literal
@@ -23,11 +22,12 @@ from runtime.engine import Engine
 from runtime.index import Query
 
 from .auth import holding, issue, principal, tenant_wide
-from .body import check_declared, loads, parse, read_body, read_json
+from .body import parse, read_json, read_optional_json
 from .cursor import cursor_of
 from .idempotency import idempotency_key
 from .long_poll import hold
 from .page_cursor import cursor_after, place_of
+from .prefer import preferred_wait
 from .query import read_query
 from .resource import Resource, segment
 from .rest_forms import (
@@ -49,7 +49,6 @@ FACE, PAGE = "rest", "page"
 
 _PAGE_BYTES_MAX = 4 << 20
 _NO_HURRY = b"retry: 30000\n\n"
-_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,9})\b", re.IGNORECASE | re.ASCII)
 _MESSAGES = uuid.UUID("b7a9f6cc-64a6-5a38-9d4e-5f7d1d1c3a52")
 
 
@@ -69,7 +68,7 @@ class Rest:
     async def create_run(self, request: Request) -> Response:
         by = principal(request)
         read_query(NoQuery, request)
-        key, wait = idempotency_key(request), _preferred_wait(request)
+        key, wait = idempotency_key(request), preferred_wait(request, WAIT_SECONDS_MAX)
         form = parse(RunForm, await read_json(request, self._body_bytes_max))
         begun = await self._engine.start(_start(form, key, by), by, FACE)
         if wait:
@@ -173,7 +172,7 @@ class Rest:
     async def cancel_run(self, request: Request) -> Response:
         by, run_id = principal(request), _id(request, "run_id")
         read_query(NoQuery, request)
-        form = parse(CancelForm, await self._optional_json(request))
+        form = parse(CancelForm, await read_optional_json(request, self._body_bytes_max))
         state = await self._engine.cancel(run_id, by, _face(by), form.reason)
         return _answer(run_object(state), _etag(state))
 
@@ -200,14 +199,6 @@ class Rest:
         known = await self._engine.agents()
         shown = ("name", "description", "on_busy", "retry")
         return _answer({"agents": [{name: agent[name] for name in shown} for agent in known.values()]})
-
-    async def _optional_json(self, request: Request) -> Any:
-        """The body, or an empty object where there is none."""
-        body = await read_body(request, self._body_bytes_max)
-        if not body:
-            return {}
-        check_declared(request)
-        return loads(body)
 
 
 _PLAIN = RunQuery.model_validate({})
@@ -259,12 +250,6 @@ def _holds(given: str | None, etag: str) -> bool:
 
 def _id(request: Request, name: str) -> str:
     return check_id(request.path_params[name], f"The {name.replace('_', ' ')}")
-
-
-def _preferred_wait(request: Request) -> int | None:
-    """Seconds of `Prefer: wait=N`, at most what is offered. What cannot be understood is passed over (RFC 7240)."""
-    found = _WAIT.search(",".join(request.headers.getlist("prefer")))
-    return min(int(found.group(1)), WAIT_SECONDS_MAX) if found else None
 
 
 def _wants_json(accept: str) -> bool:

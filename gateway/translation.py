@@ -11,7 +11,7 @@ anywhere is told the rest exactly as if there had been no cut.
 
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -36,6 +36,7 @@ KEEP_ALIVE = b": keepalive\n\n"
 _NO_HURRY = b"retry: 30000\n\n"
 _RUNS_MAX = 32
 _KEPT_BYTES_MAX = 2 << 20
+_NEVER_FULL = 1 << 62
 _LEFT_BYTES_MAX = 64 << 10
 """What is kept of a run that others have displaced, for the clients that still listen to it."""
 
@@ -83,10 +84,9 @@ class Translation:
         start = bisect_right(self._seqs, after_seq)
         return list(zip(self._seqs, self._frames, strict=True))[start : start + limit]
 
-    @property
-    def told_entries(self) -> int:
-        """How many entries it has frames of."""
-        return len(self._seqs)
+    def fills(self, limit: int) -> bool:
+        """Whether its frames are those of so many entries, or as many bytes as are kept of a run."""
+        return len(self._seqs) >= limit or self._bytes > _KEPT_BYTES_MAX
 
     def _drop(self) -> None:
         """Gives up the older half."""
@@ -115,30 +115,32 @@ class Translations:
         live: bool = True,
         keep_alive: bytes = KEEP_ALIVE,
         opening: bytes = b"",
+        more_headers: Sequence[tuple[bytes, bytes]] = (),
     ) -> ASGIApp:
         """The run from the entry after `after_seq` on: to its end, to that of its leg, or to what is recorded now.
-        Raises RunNotFound, Unavailable."""
+        `opening` goes out first, `more_headers` beside those of every stream. Raises RunNotFound, Unavailable."""
         translation = await self._at(run_id, by, word, after_seq)
         follow = await self._engine.follow(run_id, by, min(after_seq, translation.state.seq))
         if request.method == "HEAD":
             follow.close()
-            return Response(headers={name.decode(): value.decode() for name, value in HEADERS})
-        opening = opening or (_NO_HURRY if follow.over(leg_only) else b"")
+            return Response(headers={name.decode(): value.decode() for name, value in (*HEADERS, *more_headers)})
+        if follow.over(leg_only):
+            opening += _NO_HURRY
         return EventStream(
             self._streams, follow, translation.render, opening, leg_only, live=live, keep_alive=keep_alive,
-            holds=holding(request, by),
+            holds=holding(request, by), more_headers=more_headers,
         )  # fmt: skip
 
     async def told(self, by: Caller, run_id: str, word: Word, after_seq: int, limit: int) -> list[tuple[int, bytes]]:
-        """The frames of what is recorded after an entry, by number, of at most `limit` entries. Raises RunNotFound,
-        Unavailable."""
+        """The frames of what is recorded after an entry, by number, without a gap: of at most `limit` entries, and of
+        fewer where those are some megabytes already; none only where there is none. Raises RunNotFound, Unavailable."""
         follow = await self._engine.follow(run_id, by, after_seq)
         try:
             translation = self._shared(by.tenant, run_id, word)
             if after_seq >= translation.dropped_seq:
                 await _reach(translation, follow, follow.head)
             if after_seq < translation.dropped_seq:
-                translation = Translation(word, after_seq)
+                translation = Translation(word, after_seq, _NEVER_FULL)  # it ends with the page
                 await _reach(translation, follow, follow.head, limit)
             return translation.told(after_seq, limit)
         finally:
@@ -174,6 +176,6 @@ async def _reach(translation: Translation, follow: Follow, seq: int, limit: int 
     async for batch in follow:
         for piece in batch:
             translation.fold(piece)
-        enough = limit is not None and translation.told_entries >= limit
+        enough = limit is not None and translation.fills(limit)
         if enough or translation.state.seq >= min(seq, follow.head):
             return

@@ -17,13 +17,16 @@ FAULTS_MAX = 20
 @dataclass(frozen=True, slots=True)
 class Answer:
     """An answer to one interrupt, named by its own id or its gate's. `supplied` is False for a bare approval, whose
-    payload is hocket's own words and is not held against the schema. `text` is for agents that take text."""
+    payload is hocket's own words and is not held against the schema. `text` is for agents that take text. Where it
+    `is_error`, the payload tells why there is no answer, as the result of a tool that has failed does; that never
+    approves."""
 
     interrupt_id: str
     status: Literal["resolved", "cancelled"] = "resolved"
     payload: Any = None
     text: str | None = None
     supplied: bool = True
+    is_error: bool = False
 
 
 def find(state: RunState, name: str) -> Gate | None:
@@ -49,6 +52,26 @@ def repeated(state: RunState, answers: Sequence[Answer], by: Principal, digest: 
         gate is not None and gate.digest == digest and gate.by is not None and gate.by.id == by.id for gate in gates
     )
     return gates[0].answered_seq if same and gates[0] is not None else None
+
+
+def echoes(gate: Gate, answer: Answer) -> bool:
+    """Whether a gate was closed by this very answer, whoever gave it: for callers that are told so instead of refused.
+    Payloads are compared as JSON, in which 1 is 1.0 and is not true."""
+    held = gate.answer
+    return (
+        held is not None
+        and gate.status == answer.status
+        and bool(held.get("isError")) == answer.is_error
+        and _same(held.get("payload"), answer.payload)
+    )
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(value, other[name]) for name, value in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
 
 
 def requester(state: RunState) -> dict[str, Any]:
@@ -104,7 +127,9 @@ def _recorded(gate: Gate, answer: Answer) -> dict[str, Any]:
         told["payload"] = answer.payload
     if answer.text is not None:
         told["text"] = answer.text
-    return told | {"decision": decision(answer.status, answer.payload)}
+    if answer.is_error:
+        told["isError"] = True
+    return told | {"decision": decision(answer.status, None if answer.is_error else answer.payload)}
 
 
 def resolved(gate: Gate) -> dict[str, Any]:

@@ -123,7 +123,10 @@ class TooLarge(HocketError):
 
 
 class NotFound(HocketError):
+    """`identifier` is what was asked for, where one thing was."""
+
     code = "not_found"
+    identifier = ""
 
 
 class RunNotFound(NotFound):
@@ -131,6 +134,7 @@ class RunNotFound(NotFound):
 
     def __init__(self, run_id: str) -> None:
         super().__init__(f"There is no run {_shown(run_id)}.")
+        self.identifier = run_id
 
 
 class ThreadNotFound(NotFound):
@@ -138,6 +142,7 @@ class ThreadNotFound(NotFound):
 
     def __init__(self, thread_id: str) -> None:
         super().__init__(f"There is no thread {_shown(thread_id)}.")
+        self.identifier = thread_id
 
 
 class AgentNotFound(NotFound):
@@ -146,6 +151,7 @@ class AgentNotFound(NotFound):
     def __init__(self, agent: str, known: list[str]) -> None:
         offer = f"Known agents: {', '.join(known)}." if known else "No worker has announced an agent yet."
         super().__init__(f"There is no agent {_shown(agent)}. {offer}")
+        self.identifier = agent
 
 
 class TriggerNotFound(NotFound):
@@ -153,6 +159,7 @@ class TriggerNotFound(NotFound):
 
     def __init__(self, trigger_id: str) -> None:
         super().__init__(f"There is no trigger {_shown(trigger_id)}.")
+        self.identifier = trigger_id
 
 
 class Conflict(HocketError):

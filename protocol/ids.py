@@ -28,6 +28,11 @@ def as_uuid(tenant: str, id_: str) -> str:
 
 def trace_id(state: RunState) -> str:
     """32 hexadecimal digits that follow from the run alone, for clients that are promised a trace (W3C's form)."""
-    if is_uuid(state.id):
-        return state.id.replace("-", "").lower()
-    return md5(f"{state.tenant}\n{state.id}".encode(), usedforsecurity=False).hexdigest()
+    return trace_of(state.tenant, state.id)
+
+
+def trace_of(tenant: str, run_id: str) -> str:
+    """The same, from what it follows from."""
+    if is_uuid(run_id):
+        return run_id.replace("-", "").lower()
+    return md5(f"{tenant}\n{run_id}".encode(), usedforsecurity=False).hexdigest()

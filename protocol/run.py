@@ -115,7 +115,7 @@ def _answer(state: RunState, event: Event) -> None:
     for gate in state.open_gates:
         if gate.id in told:
             answer = told[gate.id]
-            gate.answer = {name: answer[name] for name in ("payload", "text", "decision") if name in answer}
+            gate.answer = {name: answer[name] for name in ("payload", "text", "isError", "decision") if name in answer}
             gate.digest, gate.answered_seq = event.get("digest", ""), state.seq
             _shut(gate, answer["status"], event)
 

@@ -1,6 +1,6 @@
 """What a run has said and come to, without its thread's history and without what another attempt has replaced."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import orjson
 
@@ -63,11 +63,13 @@ def output(state: RunState) -> str | None:
     if state.status is not Status.COMPLETED:
         return None
     found = outcome(state)
-    return found if found is not None else _last_words(_backwards(state))
+    return found if found is not None else last_words(state)
 
 
-def _last_words(backwards: Iterable[Message]) -> str:
-    return next(("".join(one.text) for one in backwards if one.role == "assistant" and one.text), "")
+def last_words(state: RunState) -> str:
+    """The agent's last message of this run that has a text, empty where there is none."""
+    said = (one.text for one in _backwards(state) if one.role == "assistant" and one.text)
+    return next((text for deltas in said if (text := "".join(deltas))), "")
 
 
 def last_said(state: RunState) -> str | None:

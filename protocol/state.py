@@ -49,8 +49,8 @@ class Gate:
 
     `id` is unique in the tenant and names the run, `interrupt` is what the agent asked, as recorded. `status` is
     open, resolved, cancelled (the answer was to abandon it), expired, or closed (the run was ended meanwhile). `by`,
-    `face`, `at_ms`, `answered_seq` and `answer` (payload, text, decision) are of the decision; `digest` tells its
-    repetition.
+    `face`, `at_ms`, `answered_seq` and `answer` (payload, text, isError, decision) are of the decision; `digest` tells
+    its repetition.
     """
 
     id: str

@@ -1,6 +1,7 @@
 """A run's tool calls with what became of them, and the call that a question is about."""
 
 from dataclasses import dataclass
+from json import JSONDecoder
 from typing import Any
 
 import orjson
@@ -8,6 +9,8 @@ import orjson
 from .messages import Message, ToolCall
 from .spoken import own_messages
 from .state import Gate, RunState
+
+_DECODER = JSONDecoder()
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,9 @@ class Called:
     began_at_ms: int | None
     done_seq: int | None
     done_at_ms: int | None
+
+
+_LEVELS_LEFT = 54
 
 
 def calls(state: RunState) -> list[Called]:
@@ -43,12 +49,40 @@ def called(state: RunState, call_id: str) -> Called | None:
 
 
 def arguments(text: str) -> dict[str, Any]:
-    """Arguments as an object, whatever the agent wrote."""
+    """Arguments as an object, whatever the agent wrote: as text in it where they are none, or such as could not be
+    told within another. An agent that makes a call again after its question has written them once more behind the
+    first: the last object counts."""
     try:
         given = orjson.loads(text) if text else {}
     except orjson.JSONDecodeError:
-        return {"input": text}
-    return given if isinstance(given, dict) else {"input": text}
+        given = _last_of(text)
+    return given if isinstance(given, dict) and _can_be_told(given) else {"input": text}
+
+
+def _can_be_told(given: Any) -> bool:
+    """Whether it leaves the encoder some levels for what it stands in, and has no number that it does not take."""
+    for _ in range(_LEVELS_LEFT):
+        given = [given]
+    try:
+        orjson.dumps(given)
+    except orjson.JSONEncodeError:
+        return False
+    return True
+
+
+def _last_of(text: str) -> Any:
+    """The last of several JSON values without anything but white space between them, None where it is something
+    else."""
+    found, at = None, 0
+    text = text.strip()
+    try:
+        while at < len(text):
+            found, at = _DECODER.raw_decode(text, at)
+            while text[at : at + 1].isspace():
+                at += 1
+    except (ValueError, RecursionError):
+        return None
+    return found
 
 
 def result_text(message: Message) -> str:

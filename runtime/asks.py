@@ -90,7 +90,8 @@ def resume_digest(want: Resume) -> str:
     if want.key is None:
         return ""
     told = sorted(
-        [one.interrupt_id, one.status, orjson.dumps(one.payload).decode(), one.text or ""] for one in want.answers
+        [one.interrupt_id, one.status, orjson.dumps(one.payload).decode(), one.text or "", *["error"] * one.is_error]
+        for one in want.answers
     )
     return _digest([want.key, told])
 

@@ -108,8 +108,11 @@ class Engine:
         """The id of a run that is started under `key`, a random one for None."""
         return str(uuid.uuid5(_NAMESPACE, f"{by.tenant}\n{by.id}\n{key}") if key is not None else uuid.uuid4())
 
-    async def cancel(self, run_id: str, by: Principal, face: str, reason: str | None = None) -> RunState:
-        """Cancels the run, whoever executes it, and returns its state. One that has ended is left as it is.
+    async def cancel(
+        self, run_id: str, by: Principal, face: str, reason: str | None = None, seen_seq: int | None = None
+    ) -> RunState:
+        """Cancels the run, whoever executes it, and returns its state. One that has ended is left as it is. `seen_seq`
+        is how far the caller had read, recorded with it.
 
         Raises RunNotFound.
         """
@@ -128,7 +131,7 @@ class Engine:
                     return state
                 asked_rev = asked.rev if asked is not None else 0
             seq = chunk(last).last + 1
-            body = encode(seq, ask(ASK_CANCEL, by, face, _now_ms(), runId=run_id, reason=reason))
+            body = encode(seq, ask(ASK_CANCEL, by, face, _now_ms(), runId=run_id, reason=reason, seenSeq=seen_seq))
             try:
                 self._wrote(await self._log.append(run, "ask", body, last.rev))
                 break

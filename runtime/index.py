@@ -38,23 +38,24 @@ _ROOM = 2_000
 _PARAMETERS_BYTES_MAX = 4096
 _GATHER_SECONDS = 0.05
 """A run's changes of status within this time are one write; who waits for them does not wait for this."""
-_TABLES = 2
+_TABLES = 3
 """Changes with the tables below: a file of another form is thrown away."""
 _META = "create table if not exists meta (name text primary key, value text)"
 _SCHEMA = """
 create table if not exists runs (
     tenant text, id text, agent text, thread_id text, status text, created_at_ms integer, rev integer, state blob,
-    task_state text, changed_at_ms integer, uuid text, primary key (tenant, id)) without rowid;
+    task_state text, changed_at_ms integer, uuid text, parent text, primary key (tenant, id)) without rowid;
 create table if not exists threads (
     tenant text, id text, created_at_ms integer, record blob, uuid text, primary key (tenant, id)) without rowid;
 create index if not exists by_time on runs (tenant, created_at_ms desc, id desc);
 create index if not exists by_thread on runs (tenant, thread_id, created_at_ms desc, id desc);
 create index if not exists by_change on runs (tenant, agent, changed_at_ms desc, id desc, task_state, thread_id);
 create index if not exists by_name on runs (tenant, uuid) where uuid is not null;
+create index if not exists by_parent on runs (tenant, parent, created_at_ms desc, id desc) where parent is not null;
 create index if not exists threads_by_time on threads (tenant, created_at_ms desc, id desc);
 create index if not exists threads_by_name on threads (tenant, uuid) where uuid is not null;
 """
-_PUT_RUN = "insert or replace into runs values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT_RUN = "insert or replace into runs values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _PUT_THREAD = """insert into threads values (?, ?, ?, ?, ?) on conflict do update set
     created_at_ms = min(created_at_ms, excluded.created_at_ms), record = coalesce(excluded.record, record)"""
 """Of a run it has no record; the earliest time is that of the thread."""
@@ -72,6 +73,7 @@ class Query:
     agents: tuple[str, ...] = ()
     statuses: tuple[str, ...] = ()
     thread_id: str | None = None
+    parent: str | None = None
     created_after_ms: int | None = None
     created_before_ms: int | None = None
     changed_from_ms: int | None = None
@@ -274,8 +276,8 @@ class Index:
 def _row(key: tuple[str, str], held: tuple[RunState, int]) -> tuple[object, ...]:
     state, rev = held
     status = state.status.value
-    changed = state_name(state), state.changed_at_ms
-    return (*key, state.agent, state.thread_id, status, state.created_at_ms, rev, dump(state), *changed, _name(*key))
+    more = state_name(state), state.changed_at_ms, _name(*key), state.parent
+    return (*key, state.agent, state.thread_id, status, state.created_at_ms, rev, dump(state), *more)
 
 
 def _thread(tenant: str, id_: str, at_ms: int, record: bytes | None = None) -> tuple[object, ...]:
@@ -303,7 +305,7 @@ def _name(tenant: str, id_: str) -> str | None:
 
 def _where(tenant: str, query: Query) -> tuple[str, list[object]]:
     clauses, values = ["tenant = ?"], list[object]([tenant])
-    for clause, wanted in (("agent = ?", query.agent), ("thread_id = ?", query.thread_id),
+    for clause, wanted in (("agent = ?", query.agent), ("thread_id = ?", query.thread_id), ("parent = ?", query.parent),
                            ("created_at_ms > ?", query.created_after_ms),
                            ("created_at_ms < ?", query.created_before_ms),
                            ("changed_at_ms >= ?", query.changed_from_ms),

@@ -65,7 +65,9 @@ def decisions(state: RunState) -> dict[str, Decision]:
         if gate.answer is not None and gate.by is not None:
             payload = gate.answer.get("payload")
             text = gate.answer.get("text", payload if isinstance(payload, str) else orjson.dumps(payload).decode())
-            told[gate.interrupt_id] = told[gate.name] = Decision(gate.status, payload, text, gate.by, gate.at_ms or 0)
+            is_error = gate.answer.get("isError", False)
+            decided = Decision(gate.status, payload, text, gate.by, gate.at_ms or 0, is_error)
+            told[gate.interrupt_id] = told[gate.name] = decided
     return told
 
 

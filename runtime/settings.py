@@ -62,6 +62,9 @@ class Settings(BaseModel):
         description="Run APIs of other systems that are served, by comma, each under its name or as `name=/path`; or "
         "`none`.",
     )
+    sync_wait_seconds: int = Field(
+        300, ge=1, le=86_400, description="Longest that a call of Operativus' API waits for its run, in seconds."
+    )
     mcp_agent_tools: bool = Field(True, description="Whether each agent is an MCP tool of its own, `run_<agent>`.")
     push_timeout_s: float = Field(10.0, gt=0, le=60, description="How long a webhook may take to answer.")
     push_retry_s: float = Field(
@@ -82,6 +85,9 @@ class Settings(BaseModel):
         description="Address under which clients reach the gateway, for agent cards and MCP's `statusUrl`.",
     )
     a2a_agent: str | None = Field(None, description="The agent at `/a2a`; where it is not set, the first by name.")
+    arkloop_agent: str | None = Field(
+        None, description="The agent of Arkloop's runs without a persona; where it is not set, the only one there is."
+    )
     a2a_capabilities: str = Field(
         "streaming,push,extended_card,0.3",
         pattern=r"^(none|(streaming|push|extended_card|0\.3)(,(streaming|push|extended_card|0\.3))*)$",

@@ -24,7 +24,10 @@ FACES = {
     "gateway.rest",
     "gateway.rest_triggers",
     "gateway.rest_webhooks",
+    "gateway.dialects.arkloop",
     "gateway.dialects.cinatra",
+    "gateway.dialects.operativus",
+    "gateway.dialects.veryfront",
     "gateway.dialects.middesk",
 }
 MAY_IMPORT_THE_LOG = {"gateway.app", "gateway.roles"}

@@ -36,9 +36,9 @@ class Client:
         waiting = self.run(run_id)["interrupts"]
         return str(waiting[0]["id"]) if waiting else None
 
-    def answer(self, run_id: str, payload: Any) -> httpx.Response:
-        """An answer to the first interrupt; to one that nobody issued where none waits."""
-        return self.resume(run_id, interrupt_id=self.gate(run_id) or "none", input=payload)
+    def answer(self, run_id: str, payload: Any, gate: str | None = None) -> httpx.Response:
+        """An answer to that interrupt, or to the first; to one that nobody issued where none waits."""
+        return self.resume(run_id, interrupt_id=gate or self.gate(run_id) or "none", input=payload)
 
     def listed(self) -> list[str]:
         """All runs, page by page."""

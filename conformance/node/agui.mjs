@@ -1,6 +1,7 @@
 // Drives HttpAgent of @ag-ui/client as a page would, one scenario a line: {client: 'agui-1' | 'agui-0', base, ops: [...]}.
 //
-//   agent    makes a client: {as, agent, threadId, messages?, state?, query?, path?}
+//   agent    makes a client: {as, agent, threadId, messages?, state?, query?, path?}; with {get: true} of a stream that
+//            is read by GET, as an app's own subclass of HttpAgent does
 //   run      runAgent: {as, input: {runId, forwardedProps, resume}, say?}, waits for its end unless {background: true}
 //   seen     waits until a client has seen an event: {as, type, name?, count?}
 //   leave    closes a client's connection as a page that is left does: {as}
@@ -34,9 +35,10 @@ async function play(scenario) {
   }
 
   const ops = {
-    agent: ({ as, agent, path, threadId, messages = [], state = {}, query = '' }) => {
+    agent: ({ as, agent, path, threadId, messages = [], state = {}, query = '', get }) => {
       const url = `${scenario.base}${path ?? `/agui/${encodeURIComponent(agent)}`}${query}`
       const it = new HttpAgent({ url, threadId, initialMessages: messages, initialState: state })
+      if (get) it.requestInit = () => ({ method: 'GET', headers: { ...it.headers, Accept: 'text/event-stream' } })
       clients[as] = { it, seen: new Seen(), runs: [], running: null }
     },
     run: perhaps(clients, run),

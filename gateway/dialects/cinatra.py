@@ -4,7 +4,7 @@ All stand at the root and under the dialect's prefix. The resume is there only w
 is `{"error": text}`.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -48,7 +48,7 @@ class Cinatra:
         self._engine, self._translations, self._body_bytes_max = engine, translations, body_bytes_max
         self._resumes, self._a2a = resumes, a2a
 
-    def routes(self, prefixes: Sequence[str]) -> list[Resource]:
+    def routes(self, prefix: str) -> list[Resource]:
         served: dict[str, Handlers] = {
             "/api/a2a": {"GET": self.stream_task, "POST": self.post_task},
             "/api/agents/runs/{run_id}/stream": {"GET": self.stream_run},
@@ -56,7 +56,7 @@ class Cinatra:
         }
         if self._resumes:  # a route that is not there is what a switched-off one must look like
             served["/api/a2a/resume"] = {"POST": self.resume}
-        return [Resource(prefix + path, handlers) for prefix in prefixes for path, handlers in served.items()]
+        return [Resource(where + path, handlers) for where in ("", prefix) for path, handlers in served.items()]
 
     async def stream_task(self, request: Request) -> ASGIApp:
         by = principal(request)

@@ -43,18 +43,20 @@ class Cancelled:
 @dataclass(frozen=True, slots=True)
 class Decision:
     """An answer to what the agent has asked. `status` is resolved, cancelled (the answer was to abandon it) or expired
-    (nobody answered in time, and `payload` is the declared default). `by` decided; `text` is the answer in words."""
+    (nobody answered in time, and `payload` is the declared default). `by` decided; `text` is the answer in words. Where
+    it `is_error`, the payload tells why there is no answer."""
 
     status: str
     payload: Any
     text: str
     by: Principal
     at_ms: int
+    is_error: bool = False
 
     @property
     def approved(self) -> bool:
         """Whether the payload says `approved: true`."""
-        return isinstance(self.payload, dict) and self.payload.get("approved") is True
+        return isinstance(self.payload, dict) and self.payload.get("approved") is True and not self.is_error
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,3 +77,33 @@ async def test_a_name_stands_for_one_segment(path: str, answer: str | None) -> N
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test") as client:
         got = await client.get(path)
     assert (got.text if got.status_code == 200 else None) == answer
+
+
+@pytest.mark.parametrize(
+    "path, answer",
+    [
+        ("/x/one:end", "one"),
+        ("/x/one%3Aend", "one"),
+        ("/x/one%3aen%64", "one"),
+        ("/x/o%2Fne%20:end:end", "o/ne :end"),
+        ("/x/%253Aend:end", "%3Aend"),
+        ("/x/:end", None),
+        ("/x/one:ends", "plain one:ends"),
+        ("/x/one", "plain one"),
+        ("/x/one/:end", None),
+        ("/x/one%253Aend", "plain one%3Aend"),
+    ],
+)
+async def test_a_text_may_follow_a_name_in_its_segment_encoded_or_not(path: str, answer: str | None) -> None:
+    async def plain(request: Request) -> Response:
+        return PlainTextResponse(f"plain {request.path_params['name']}")
+
+    app = Router([Resource("/x/{name}:end", {"GET": shown}), Resource("/x/{name}", {"GET": plain})])
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test") as client:
+        got = await client.get(path)
+    assert (got.text if got.status_code == 200 else None) == (answer if answer is not None else _plainly(path))
+
+
+def _plainly(path: str) -> str | None:
+    """What the plain resource makes of a path that the other does not fit."""
+    return f"plain {path[3:]}" if path.count("/") == 2 else None

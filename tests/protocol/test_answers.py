@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from protocol.answers import FAULTS_MAX, Answer, find, fit, relevant, repeated, requester, resolved
+from protocol.answers import FAULTS_MAX, Answer, echoes, find, fit, relevant, repeated, requester, resolved
 from protocol.entries import Principal
 from protocol.errors import (
     AlreadyResolved,
@@ -113,3 +113,33 @@ def test_who_asked_and_who_decided_are_told_in_plain_values() -> None:
         "status": "resolved", "decision": "approve", "by": {"id": "ann", "kind": "user", "name": "Ann"}, "face": "agui",
         "at_ms": 7}  # fmt: skip
     assert resolved(gate(1, status="closed"))["by"] is None
+
+
+def test_an_answer_that_is_an_error_is_recorded_so_and_approves_nothing() -> None:
+    given = Answer("i0", payload={"approved": True}, is_error=True)
+    (recorded,) = fit(waiting(gate(0)), [given], 0)
+    assert recorded["isError"] is True and recorded["decision"] == "answer"
+    (other,) = fit(waiting(gate(0)), [Answer("i0", payload={"approved": True})], 0)
+    assert "isError" not in other and other["decision"] == "approve"
+
+
+@pytest.mark.parametrize(
+    ("held", "given", "same"),
+    [
+        ({"a": [1, {"b": None}]}, {"a": [1.0, {"b": None}]}, True),
+        ([1, 2], [2, 1], False),
+        ([1], [1, 1], False),
+        ({"a": 1}, {"a": 1, "b": None}, False),
+        (True, 1, False),
+        (0, False, False),
+        ("1", 1, False),
+        (None, None, True),
+        ({}, [], False),
+    ],
+)
+def test_a_gate_is_echoed_by_what_is_equal_as_json_and_no_other(held: Any, given: Any, same: bool) -> None:
+    closed = gate(0, status="resolved", answer={"payload": held} if held is not None else {})
+    assert echoes(closed, Answer("i0", payload=given)) is same
+    assert not echoes(closed, Answer("i0", payload=held, is_error=True))
+    assert not echoes(closed, Answer("i0", status="cancelled", payload=held))
+    assert not echoes(gate(1), Answer("i1", payload=held))

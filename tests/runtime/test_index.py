@@ -1,6 +1,7 @@
 """The list of runs: filters, paging, own writes at once, and building it again from the log."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,18 @@ async def test_runs_are_listed_newest_first_page_by_page_and_by_what_they_are(
         assert await engine.count(Query(agents=("agent", "patient"), statuses=("completed",)), by) == 5
         await engine.cancel("r3", by, "test")
         assert [state.id for state in await engine.list(Query(statuses=("cancelled",)), by)] == ["r3"]
+
+
+async def test_runs_are_listed_by_the_run_for_which_they_were_started(
+    nats: EmbeddedServer, settings: Settings, by: Principal
+) -> None:
+    async with open_stage(nats, settings, agent=agent) as engine:
+        for number, parent in enumerate((None, "r0", "r0", "r1")):
+            start = replace(want("agent", f"r{number}", f"t{number}"), parent=parent)
+            await engine.start(start, by, "test")
+        for parent, children in (("r0", ["r2", "r1"]), ("r1", ["r3"]), ("r2", [])):
+            assert [state.id for state in await engine.list(Query(parent=parent), by)] == children
+            assert await engine.count(Query(parent=parent, limit=1), by) == len(children)
 
 
 async def filled(nats: EmbeddedServer, settings: Settings, by: Principal) -> None:

@@ -9,7 +9,8 @@ import orjson
 import pytest
 
 from gateway.auth import DEVELOPMENT
-from gateway.mcp.veryfront import GIVES, TAKES, run_object
+from gateway.dialects.veryfront_object import run_object
+from gateway.mcp.veryfront import GIVES, TAKES
 from protocol.state import Status
 from runtime.nats_server import EmbeddedServer
 from runtime.settings import Settings
