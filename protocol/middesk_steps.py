@@ -148,6 +148,8 @@ def _nested(run_id: str, leaves: list[_Leaf], named: list[tuple[_Leaf, int | Non
         around = around or next((one for one in reversed(open_ones) if one.leaf.owner is None), None)
         if around is not None and around.depth >= _DEPTH_MAX:
             around = around.parent
+        if leaf.type != "activity":  # a question and the end are the run's, also where a cancel came within a step
+            around = None
         within = around.within if around is not None else top
         if leaf in ends:
             groups.append(_Group(leaf, ends[leaf], around))

@@ -84,6 +84,12 @@ def test_a_cancelled_run_has_an_error_step_at_the_cancel_and_what_it_cut_off_is_
     assert shown(told)[-1]["label"] == "cancelled"
 
 
+def test_the_cancel_of_a_run_in_the_middle_of_a_named_step_stands_beside_that() -> None:
+    cancel = ask("ask.cancel", ALICE, "test", 2_700, runId="r1", reason="no")
+    run = of(start(), BEGUN, step("plan"), cancel, step("plan", "FINISHED"), ended(outcome={"type": "cancelled"}))
+    assert kinds(shown(run)) == [("3", "activity", "error"), ("4", "error", "error")]
+
+
 def test_questions_of_one_entry_have_ids_of_their_own_and_are_done_once_they_are_answered() -> None:
     names = [f"q{number}" for number in range(12)]
     answers = [{"interruptId": "q1", "gate": "g-r1-1", "status": "resolved", "payload": 1, "decision": "answer"}]
