@@ -12,6 +12,7 @@ import orjson
 from . import a2a_parts
 from .instants import rfc3339
 from .messages import REF
+from .run import abandoned
 from .state import Gate, RunState, Status
 
 Wire = dict[str, Any]
@@ -187,12 +188,6 @@ def results_of(state: RunState) -> dict[str, list[Any]]:
         if message.role == "tool" and f"result {call_id}" in state.begun:
             found.setdefault(call_id, []).append(message.wire().get("content"))
     return found
-
-
-def abandoned(rest: Wire) -> bool:
-    """Whether what bears these fields is of an attempt that another has replaced."""
-    noted = (rest.get("metadata") or {}).get("hocket")
-    return isinstance(noted, dict) and noted.get("abandoned") is True
 
 
 def withdrawn(artifact_id: str) -> Wire:

@@ -13,7 +13,6 @@ from .a2a import (
     PATCH,
     REJECTED,
     Wire,
-    abandoned,
     activity_artifact,
     asks_for_auth,
     call_artifact,
@@ -29,6 +28,7 @@ from .a2a import (
     words,
 )
 from .instants import rfc3339
+from .run import abandoned
 from .state import RunState
 
 Event = dict[str, Any]

@@ -31,6 +31,12 @@ ABANDONED = {"hocket": {"abandoned": True}}
 events that every client applies, so that a poll and a stream agree on it too."""
 
 
+def abandoned(rest: Event) -> bool:
+    """Whether a message, call or event with these fields is of an attempt that another has replaced."""
+    metadata = rest.get("metadata")
+    return isinstance(metadata, dict) and metadata.get("hocket") == ABANDONED["hocket"]
+
+
 def fold(state: RunState, entry: Entry) -> RunState:
     """The state after `entry`, which must be the one after `state.seq`."""
     state.seq, event = entry

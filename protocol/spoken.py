@@ -5,18 +5,13 @@ from collections.abc import Iterator
 import orjson
 
 from .messages import REF, Message
-from .run import ABANDONED
+from .run import abandoned
 from .state import RunState, Status
 
 
 def own_messages(state: RunState) -> list[Message]:
     """What was sent with the run and said in it, without its thread's history and what another attempt replaced."""
-    abandoned = ABANDONED["hocket"]
-    return [
-        message
-        for message in state.messages
-        if not message.rest.get(REF) and message.rest.get("metadata", {}).get("hocket") != abandoned
-    ]
+    return [message for message in state.messages if not message.rest.get(REF) and not abandoned(message.rest)]
 
 
 def spoken(state: RunState, chars_max: int) -> str:
@@ -34,11 +29,10 @@ def spoken(state: RunState, chars_max: int) -> str:
 
 
 def _backwards(state: RunState) -> Iterator[Message]:
-    abandoned = ABANDONED["hocket"]
     for message in state.messages.backwards():
         if message.rest.get(REF):
             return  # the thread's history stands in front of the run's own
-        if message.rest.get("metadata", {}).get("hocket") != abandoned:
+        if not abandoned(message.rest):
             yield message
 
 

@@ -16,7 +16,7 @@ from protocol.errors import IllegalEvent
 from protocol.events import KNOWN, PROTOCOL_VERSION
 from protocol.instants import rfc3339
 from protocol.interrupts import asked
-from protocol.run import ABANDONED
+from protocol.run import abandoned
 from protocol.state import Gate, RunState
 
 from .agents.contract import Decision, Options
@@ -39,7 +39,7 @@ _MODELS = {kind: model for kind in KNOWN - _DELTAS if (model := _model(kind)) is
 def run_input(state: RunState, history: list[Event]) -> RunAgentInput:
     """What the agent is given: the run's own input with the thread's messages, without what was abandoned."""
     # An activity is for the eyes of people: clients of AG-UI hold it and never send it to an agent either.
-    messages = [message for message in history if message.get("role") != "activity" and not _abandoned(message)]
+    messages = [message for message in history if message.get("role") != "activity" and not abandoned(message)]
     whole = {"tools": [], "context": [], "forwardedProps": {}, "protocolVersion": PROTOCOL_VERSION, **state.input}
     whole |= {"threadId": state.thread_id, "runId": state.leg.run_id, "messages": messages, "state": state.state}
     if state.gates:
@@ -69,11 +69,6 @@ def decisions(state: RunState) -> dict[str, Decision]:
             decided = Decision(gate.status, payload, text, gate.by, gate.at_ms or 0, is_error)
             told[gate.interrupt_id] = told[gate.name] = decided
     return told
-
-
-def _abandoned(message: Event) -> bool:
-    told = message.get("metadata")
-    return isinstance(told, dict) and told.get("hocket") == ABANDONED["hocket"]
 
 
 def own_copy(event: Event, at_ms: int) -> Event:

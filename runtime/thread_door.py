@@ -12,7 +12,7 @@ from typing import Any
 
 from protocol.entries import Principal, decode
 from protocol.errors import Conflict, Invalid, RunNotFound, ThreadNotFound, TooLarge, Unavailable
-from protocol.run import ABANDONED
+from protocol.run import abandoned
 from protocol.state import RunState
 from protocol.subjects import check_id, run_subject
 
@@ -145,7 +145,7 @@ class Threads:
         posted = {post.id: post for post in record.posts}
         found = list[Said]()
         for message in told.messages:
-            if not _abandoned(message):
+            if not abandoned(message):
                 origin = posted.get(message["id"]) or told.origins[message["id"]]
                 found.append(Said(message, origin.at_ms, origin.by))
         return [*found, *map(_posted, record.waiting)][: max(0, min(limit, MESSAGES_MAX))]
@@ -267,11 +267,6 @@ def _thread(id_: str, record: Record | None, first: RunState | None, latest: Run
     changed_ms = latest.changed_at_ms if latest is not None else 0
     updated_ms = max(opened_ms, record.updated_at_ms, changed_ms)
     return Thread(id_, record.title, record.private, opened_ms, updated_ms, by, latest)
-
-
-def _abandoned(message: dict[str, Any]) -> bool:
-    metadata = message.get("metadata")
-    return isinstance(metadata, dict) and metadata.get("hocket") == ABANDONED["hocket"]
 
 
 def _posted(post: Post) -> Said:

@@ -133,6 +133,7 @@ async def test_the_shell_blocks_run_as_written_with_the_agent_as_written(tmp_pat
         talked,
         waited,
         listed,
+        spoken,
         peered,
         hooked,
         morning,
@@ -148,6 +149,7 @@ async def test_the_shell_blocks_run_as_written_with_the_agent_as_written(tmp_pat
     assert talked == "Hello Ada, we have not met before. \n"
     assert '"status":"completed"' in waited
     assert len(listed.splitlines()) == 2
+    assert '"status":"COMPLETED"' in spoken and '"object":"run"' in spoken and '"org_id":"default"' in spoken
     assert '"secret":"whsec_' in hooked
     assert '"protocolBinding":"JSONRPC"' in peered and '"TASK_STATE_COMPLETED"' in peered
     assert morning.startswith("morning  hello  cron 0 7 * * 1-5 Europe/Berlin  next 20")

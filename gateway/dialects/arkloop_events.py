@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from protocol.entries import ASK_CANCEL, ASK_RESUME, ASK_START, Entry, lane_of, public
-from protocol.run import ABANDONED, ends_as
+from protocol.run import abandoned, ends_as
 from protocol.state import RunState, Status, own_metadata
 from protocol.tool_calls import arguments
 
@@ -26,17 +26,12 @@ _FRAME = b'id: %d\ndata: {"seq":%d,"type":%b,"data":%b,"created_at":"%b"}\n\n'
 
 def word(state: RunState, entry: Entry) -> bytes:
     seq, event = entry
-    form = _FORMS.get(event["type"]) if not _abandoned(event) else None
+    # what closes what another worker has begun anew is never told as final
+    form = _FORMS.get(event["type"]) if not abandoned(event) else None
     kind, data = (form(state, event) if form is not None else None) or _own(event)
     at = rfc3339(event["timestamp"]) or ""
     # put together of two parts, for an event may be nested as deep as the encoder goes
     return _FRAME % (seq, seq, orjson.dumps(kind), orjson.dumps(data), at.encode())
-
-
-def _abandoned(event: Event) -> bool:
-    """Whether it closes what another worker has begun anew: it is never told as final."""
-    metadata = event.get("metadata")
-    return isinstance(metadata, dict) and metadata.get("hocket") == ABANDONED["hocket"]
 
 
 def _own(event: Event) -> Told:

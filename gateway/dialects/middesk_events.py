@@ -11,7 +11,7 @@ from protocol import sse
 from protocol.entries import ASK_EXPIRE, ASK_RESUME, NOTE_ATTEMPT, Entry
 from protocol.middesk import run_object
 from protocol.middesk_steps import size, steps
-from protocol.run import ABANDONED, ends_as
+from protocol.run import abandoned, ends_as
 from protocol.state import RunState
 
 STEPS_TOLD_EACH = 200
@@ -38,8 +38,7 @@ def word(state: RunState, entry: Entry) -> bytes:
 def _name(state: RunState, entry: Entry) -> str | None:
     kind, event = entry.event["type"], entry.event
     if kind in _OF_STEPS:
-        replaced = event.get("metadata", {}).get("hocket") == ABANDONED["hocket"]
-        return _CHANGED if not replaced and _chosen(entry.seq, size(state)) else None
+        return _CHANGED if not abandoned(event) and _chosen(entry.seq, size(state)) else None
     if kind == "RUN_STARTED":
         return _STARTED if len(state.legs) == 1 else None
     if ends_as(event) is not None:

@@ -9,7 +9,7 @@ import orjson
 from protocol.entries import ASK_RESUME, Entry
 from protocol.instants import rfc3339
 from protocol.messages import Message
-from protocol.run import ABANDONED, ends_as
+from protocol.run import abandoned, ends_as
 from protocol.state import RunState, Status
 from protocol.tool_calls import arguments, called
 
@@ -67,7 +67,7 @@ def _said(state: RunState, message_id: str, role: str) -> Message | None:
     message = state.messages.get(message_id)
     if message is None or message.role != role or state.closing:
         return None
-    return None if message.rest.get("metadata", {}).get("hocket") == ABANDONED["hocket"] else message
+    return None if abandoned(message.rest) else message
 
 
 def _invoked(state: RunState, entry: Entry) -> Json | None:

@@ -10,6 +10,7 @@ from protocol import a2a
 from protocol.a2a_updates import Updates
 from protocol.entries import ASK_START, NOTE_ATTEMPT, ask
 from protocol.messages import patched
+from protocol.run import abandoned
 from protocol.state import RunState
 from tests.strategies import BY, folded, runs
 
@@ -79,7 +80,7 @@ def retells(events: list[Wire]) -> bool:
         ids = {event[name] for name in ("messageId", "toolCallId") if name in event}
         if event["type"] == "CUSTOM" and event.get("name") == NOTE_ATTEMPT:
             lost |= seen
-        elif ids & lost and not a2a.abandoned(event):
+        elif ids & lost and not abandoned(event):
             return True
         seen |= ids
     return False
