@@ -36,6 +36,7 @@ from .documents import document_routes
 from .errors import HANDLERS, refuse_worded
 from .mcp.face import Mcp
 from .page.routes import page_routes
+from .resource import Resource, Resources
 from .rest import Rest
 from .rest_push import PUSH_OPERATIONS, RestPush
 from .rest_table import OPERATIONS, PROBES
@@ -132,7 +133,9 @@ def build_app(
     beside = [at["cinatra"]] if "cinatra" in at else []
     pages = page_routes(["", *beside], settings.page_renderers, cinatra.get_run, cinatra.post_answer)
     routes = [*faces, *documents, *pages, *probes]
-    inner = Starlette(routes=routes, exception_handlers=HANDLERS)
+    resources = [route for route in routes if isinstance(route, Resource)]
+    others = [route for route in routes if not isinstance(route, Resource)]
+    inner = Starlette(routes=[Resources(resources), *others], exception_handlers=HANDLERS)
     inner.state.auth, inner.state.dialects = auth, dialects
     app: ASGIApp = Unwinding(inner)
     if origins := _origins(settings):

@@ -4,7 +4,7 @@ Starlette matches the decoded path, in which `a%2Fb` is two segments. A resource
 answers OPTIONS, leaves out the body of HEAD, and names what is allowed when it refuses.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
@@ -67,6 +67,37 @@ class Resource(BaseRoute):
 
     def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:
         raise NoMatchFound(name, path_params)
+
+
+class Resources(BaseRoute):
+    """Many resources behind one route, each path held only against those that begin as it does and are as long: a
+    request costs the same however many there are. The first segment of each is a literal one."""
+
+    def __init__(self, resources: Iterable[Resource]) -> None:
+        self.resources = list(resources)
+        self._near: dict[tuple[bytes, int], list[Resource]] = {}
+        for one in self.resources:
+            self._near.setdefault(_beginning(one.path.encode()), []).append(one)
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        if scope["type"] == "http":
+            for one in self._near.get(_beginning(_raw_path(scope)), ()):
+                match, found = one.matches(scope)
+                if match is Match.FULL:
+                    return match, found
+        return Match.NONE, {}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await scope["endpoint"].handle(scope, receive, send)
+
+    def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:
+        raise NoMatchFound(name, path_params)
+
+
+def _beginning(path: bytes) -> tuple[bytes, int]:
+    """Its first segment and how many it has."""
+    parts = path.split(b"/", 2)
+    return parts[1] if len(parts) > 1 else b"", path.count(b"/")
 
 
 def _pattern(segment: bytes) -> tuple[str, bytes]:

@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx
+from starlette.applications import Starlette
 
 from gateway.app import Gateway, open_gateway
+from gateway.resource import Resources
 from gateway.server import Server, bind
 from runtime.agents.python import PythonAgent
 from runtime.engine import Engine
@@ -39,6 +41,14 @@ class House:
     def knows(self, token: str) -> bool:
         """Whether the gateway takes the key."""
         return self.gateway.auth._keys.find(token, now_ms()) is not None
+
+
+def routes_of(gateway: Gateway) -> list[Any]:
+    """Every route that a gateway serves; what is wrapped around them adds no path."""
+    app: Any = gateway.app
+    while not isinstance(app, Starlette):
+        app = app._app
+    return [one for route in app.routes for one in (route.resources if isinstance(route, Resources) else [route])]
 
 
 @contextlib.asynccontextmanager

@@ -6,14 +6,12 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import click
 import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from gateway.app import open_gateway
@@ -21,6 +19,7 @@ from gateway.cli import hocket
 from runtime.nats_server import EmbeddedServer
 from runtime.settings import Settings
 from tests.command import HOCKET, START_SECONDS, environ, open_dev
+from tests.house import routes_of
 
 pytestmark = pytest.mark.anyio
 
@@ -57,11 +56,9 @@ async def test_every_endpoint_is_in_the_readme_and_no_other(
     key.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     everything = settings.model_copy(update={"agui_external_enabled": True, "a2a_signing_key": key})
     async with open_gateway(everything, nats.url) as gateway:
-        app: Any = gateway.app
-        while not isinstance(app, Starlette):  # what is wrapped around it adds no path
-            app = app._app
-        assert not any(isinstance(route, Mount) for route in app.routes)
-        paths = {str(getattr(route, "path", "")) for route in app.routes}
+        routes = routes_of(gateway)
+    assert not any(isinstance(route, Mount) for route in routes)
+    paths = {str(getattr(route, "path", "")) for route in routes}
     shape = {re.sub(r"\{[^}]*\}", "{}", path) for path in paths if not PAGE_PARTS.match(path)}
     shape -= {path for path in shape if path.startswith("/cinatra/") and path.removeprefix("/cinatra") in shape}
     told = {re.sub(r"\{[^}]*\}", "{}", row[0].strip("`").split()[1]) for row in rows("Endpoints")}

@@ -7,14 +7,13 @@ from typing import Any
 
 import httpx
 import pytest
-from starlette.applications import Starlette
 
 from gateway.rest_push import PUSH_OPERATIONS
 from gateway.rest_table import OPERATIONS
 from gateway.trigger_table import TRIGGER_OPERATIONS
 from runtime.nats_server import EmbeddedServer
 from runtime.settings import Settings
-from tests.house import WAIT_SECONDS, agui_input, bearer, give_key, now_ms, open_house, take_key
+from tests.house import WAIT_SECONDS, agui_input, bearer, give_key, now_ms, open_house, routes_of, take_key
 
 pytestmark = pytest.mark.anyio
 
@@ -129,11 +128,8 @@ async def test_no_route_answers_without_a_key_but_those_that_say_nothing_of_anyo
 ) -> None:
     async with open_house(nats, settings, echo=echo) as house:
         await give_key(house)
-        app: Any = house.gateway.app
-        while not isinstance(app, Starlette):
-            app = app._app
         shut, open_to_all = [], []
-        for route in app.routes:
+        for route in routes_of(house.gateway):
             path = re.sub(r"\{[^}]*\}", "x", str(getattr(route, "path", "")))
             methods = set(getattr(route, "methods", None) or getattr(route, "_handlers", ())) - {"HEAD"}
             for method in methods:

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Router
 
-from gateway.resource import Resource, segment
+from gateway.resource import Resource, Resources, segment
 from runtime.nats_server import EmbeddedServer
 from runtime.settings import Settings
 from tests.house import open_house
@@ -107,3 +107,22 @@ async def test_a_text_may_follow_a_name_in_its_segment_encoded_or_not(path: str,
 def _plainly(path: str) -> str | None:
     """What the plain resource makes of a path that the other does not fit."""
     return f"plain {path[3:]}" if path.count("/") == 2 else None
+
+
+async def test_many_resources_behind_one_route_are_found_as_each_by_itself_the_first_that_fits() -> None:
+    def answering(name: str) -> Resource:
+        async def answer(request: Request) -> Response:
+            return PlainTextResponse(f"{name} {request.path_params}")
+
+        return Resource(name, {"GET": answer})
+
+    names = ["/a", "/a/{one}:go", "/a/{one}", "/a/{one}/b", "/b/{one}", "/a/c/d"]
+    router = Router([Resources(map(answering, names))])
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(router), base_url="http://hocket.test") as client:
+        told = {path: await client.get(path) for path in ("/a", "/a/1:go", "/a/1", "/a/c/b", "/b/1%2F2", "/a/c/d")}
+        gone = [(await client.get(path)).status_code for path in ("/", "/c", "/b", "/a/", "/a/1/c", "/b/1/2", "//a")]
+    assert [one.text.split(" ", 1)[0] for one in told.values()] == [
+        "/a", "/a/{one}:go", "/a/{one}", "/a/{one}/b", "/b/{one}", "/a/c/d",
+    ]  # fmt: skip
+    assert told["/b/1%2F2"].text == "/b/{one} {'one': '1/2'}"
+    assert set(gone) == {404}
