@@ -5,7 +5,6 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any
 
-import orjson
 from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,6 +15,7 @@ from runtime.engine import Engine
 from runtime.push_door import DEAD_MAX
 
 from .auth import tenant_wide
+from .json_answer import json_answer
 from .openapi import JSON, Answer, Operation
 from .query import read_query
 from .resource import Resource
@@ -103,19 +103,15 @@ class RestPush:
             raise Invalid("cursor: this is no next_cursor of a list of dead letters.") from None
         page = found[: asked.limit]
         cursor = page[-1].id if len(found) > len(page) else None
-        return _answer({"dead_letters": [_told(letter) for letter in page], "next_cursor": cursor})
+        return json_answer({"dead_letters": [_told(letter) for letter in page], "next_cursor": cursor})
 
     async def redeliver(self, request: Request) -> Response:
         by = tenant_wide(request)
         read_query(NoQuery, request)
-        return _answer(asdict(await self._push.redeliver(request.path_params["dead_letter_id"], by)))
+        return json_answer(asdict(await self._push.redeliver(request.path_params["dead_letter_id"], by)))
 
 
 def _told(letter: DeadLetter) -> dict[str, Any]:
     shown = ("id", "run_id", "config_id", "url", "seq", "error", "attempts", "of_tenant")
     times = {"first_at": rfc3339(letter.first_at_ms), "last_at": rfc3339(letter.last_at_ms)}
     return {name: getattr(letter, name) for name in shown} | times
-
-
-def _answer(told: dict[str, Any]) -> Response:
-    return Response(orjson.dumps(told), media_type="application/json")

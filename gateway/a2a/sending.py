@@ -1,7 +1,6 @@
 """A message of a peer: a new run, or the answer to what a waiting one has asked (A2A 1.0.1, 3.1.1 and 3.4)."""
 
 import contextlib
-import uuid
 from typing import Any, NamedTuple
 
 import orjson
@@ -19,12 +18,12 @@ from runtime.asks import Resume, Start, resume_digest
 from runtime.engine import Engine
 from runtime.push_configs import PushConfig
 
+from ..idempotency import message_id
 from .call import Call
 from .pushes import config_of
 from .refusals import about
 
 METADATA_BYTES_MAX = 16 << 10
-_MESSAGES = uuid.UUID("5a0b7f0e-60a5-58f4-9c75-0a5b5f2a7c11")
 
 
 class Sent(NamedTuple):
@@ -45,7 +44,7 @@ async def send(engine: Engine, call: Call, asked: SendMessageRequest) -> Sent:
     if modes:
         validate_input_modes(asked.message, AgentCard(default_input_modes=modes))
     message = whole(MessageToDict(asked.message))
-    own_id = str(uuid.uuid5(_MESSAGES, f"{call.by.tenant}\n{call.by.id}\n{call.key}") if call.key else uuid.uuid4())
+    own_id = message_id(call.key or None, call.by)
     said = a2a_parts.user_message(message, own_id)
     if asked.message.task_id:
         return await _answer(engine, call, asked, message, said)

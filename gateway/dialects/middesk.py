@@ -1,6 +1,5 @@
 """Middesk's run API: runs with their interrupts and steps, polled or streamed as whole objects, and threads."""
 
-import uuid
 from typing import Any
 
 import orjson
@@ -35,7 +34,8 @@ from runtime.thread_door import Thread
 from ..auth import principal, tenant_wide
 from ..body import check_declared, loads, parse, read_body, read_json
 from ..cursor import cursor_of
-from ..idempotency import idempotency_key
+from ..idempotency import idempotency_key, message_id
+from ..json_answer import json_answer
 from ..query import read_query
 from ..resource import Resource
 from ..translation import Translations
@@ -45,8 +45,6 @@ from .middesk_refusals import NoContext
 
 FACE = "middesk"
 INPUT_BYTES_MAX = 64 << 10
-
-_MESSAGES = uuid.UUID("5f2d3a3e-0c0f-5d0e-9b57-6f0a4f3c2b61")
 
 
 class Middesk:
@@ -75,14 +73,14 @@ class Middesk:
         if not form.about_something:
             raise NoContext
         thread_id = None if form.thread_id is None else (await self._thread(form.thread_id, by)).id
-        message_id = uuid.uuid5(_MESSAGES, f"{by.tenant}\n{by.id}\n{key}") if key is not None else uuid.uuid4()
-        want = Start(form.type, form.agent_input(str(message_id)), thread_id, key=key, posted=thread_id is not None)
+        sent_id = message_id(key, by)
+        want = Start(form.type, form.agent_input(sent_id), thread_id, key=key, posted=thread_id is not None)
         try:
             begun = await self._engine.start(want, by, FACE)
         except (AgentNotFound, InvalidId) as unknown:
             raise Invalid(f"type: {unknown.message}") from None
         state = as_started(await self._engine.state(begun.run_id, by))
-        return _answer(_run(state, wants_steps(request)), 201)
+        return json_answer(_run(state, wants_steps(request)), 201)
 
     async def list_runs(self, request: Request) -> Response:
         by, asked = principal(request), read_query(PageQuery, request)
@@ -90,11 +88,11 @@ class Middesk:
         total = await self._engine.count(Query(), by)
         # the list itself knows what a run has come to, not what it has said
         runs = [_run(await self._engine.state(state.id, by)) for state in found]
-        return _answer(_page(runs, asked, total))
+        return json_answer(_page(runs, asked, total))
 
     async def get_run(self, request: Request) -> Response:
         by = principal(request)
-        return _answer(_run(await self._state(request, by), wants_steps(request)))
+        return json_answer(_run(await self._state(request, by), wants_steps(request)))
 
     async def resume_run(self, request: Request) -> Response:
         """Refused in the contract's order: credential, run, scope, body, state of the run and its gate, schema."""
@@ -113,7 +111,7 @@ class Middesk:
             if state.status is not Status.WAITING:
                 raise NotWaiting(state.id, state.status.value) from None
             raise
-        return _answer(_run(done.state, wants_steps(request)))
+        return json_answer(_run(done.state, wants_steps(request)))
 
     async def stream_run(self, request: Request) -> ASGIApp:
         by, after = principal(request), cursor_of(request) or 0
@@ -128,16 +126,16 @@ class Middesk:
         if body:
             check_declared(request)
             parse(ThreadForm, loads(body))
-        return _answer(_thread(await self._engine.threads.open(by), by), 201)
+        return json_answer(_thread(await self._engine.threads.open(by), by), 201)
 
     async def get_thread(self, request: Request) -> Response:
         by = principal(request)
-        return _answer(_thread(await self._thread(request.path_params["thread_id"], by), by))
+        return json_answer(_thread(await self._thread(request.path_params["thread_id"], by), by))
 
     async def list_threads(self, request: Request) -> Response:
         by, asked = principal(request), read_query(PageQuery, request)
         found, total = await self._engine.threads.list(by, asked.per_page, asked.offset)
-        return _answer(_page([_thread(one, by) for one in found], asked, total))
+        return json_answer(_page([_thread(one, by) for one in found], asked, total))
 
     # ── inside ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -171,7 +169,3 @@ def _thread(one: Thread, by: Caller) -> dict[str, Any]:
 def _page(data: list[dict[str, Any]], asked: PageQuery, total: int) -> dict[str, Any]:
     has_more = asked.offset + len(data) < total and bool(data)
     return {"object": "list", "has_more": has_more, "data": data, "total_count": total}
-
-
-def _answer(told: dict[str, Any], status: int = 200) -> Response:
-    return Response(orjson.dumps(told), status, media_type="application/json")

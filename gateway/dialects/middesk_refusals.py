@@ -1,11 +1,11 @@
 """Refusals as Middesk's API words them: `{"errors": [{"message"}]}`, one entry for each thing that is wrong."""
 
-import orjson
 from starlette.responses import Response
 
 from protocol import errors
 
 from ..errors import InvalidFields
+from ..json_answer import json_answer
 from ..resource import BadSegment
 
 
@@ -36,7 +36,7 @@ def refuse(status: int, code: str, detail: str, error: Exception) -> Response:
     """The dialect's envelope."""
     status = _STATUS.get(type(error)) or _STATUS_OF_STATUS.get(status, status)
     told = {"errors": [{"message": message} for message in _messages(detail, error)]}
-    return Response(orjson.dumps(told), status, media_type="application/json")
+    return json_answer(told, status)
 
 
 def _messages(detail: str, error: Exception) -> list[str]:

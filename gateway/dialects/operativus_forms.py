@@ -4,7 +4,6 @@ known is passed over, null is the same as absent."""
 import base64
 import binascii
 import re
-import uuid
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
@@ -19,6 +18,7 @@ from runtime.asks import Start
 
 from ..body import parse, read_json
 from ..errors import InvalidFields
+from ..idempotency import message_id
 
 MEDIA_MAX = 16
 PAGE_MAX = 1_000_000
@@ -29,7 +29,6 @@ ON_BEHALF_OF = "on_behalf_of"
 _URL_CHARS_MAX = 8_192
 _MIME = r"^[A-Za-z0-9!#$&^_.+-]{1,127}/[A-Za-z0-9!#$&^_.+-]{1,127}( *;[ -~]{0,200})?$"
 _DIGITS = re.compile(r"[0-9]{1,9}", re.ASCII)
-_MESSAGES = uuid.UUID("5f0c7f57-0d3c-5d5b-9f8a-3f2f6f4c9b27")
 _KINDS = ("image", "audio", "video")
 
 
@@ -157,8 +156,8 @@ def asked_run_ids(given: list[str]) -> list[str]:
 
 def start_of(agent: str, form: RunForm, thread_id: str | None, key: str | None, by: Principal) -> Start:
     """What the engine is asked for. The same request under the same key is the same start."""
-    message_id = uuid.uuid5(_MESSAGES, f"{by.tenant}\n{by.id}\n{key}") if key is not None else uuid.uuid4()
-    messages = [{"id": str(message_id), "role": "user", "content": _content(form)}]
+    sent_id = message_id(key, by)
+    messages = [{"id": sent_id, "role": "user", "content": _content(form)}]
     given = {"messages": messages, "state": None, "tools": [], "context": [], "forwardedProps": _forwarded(form)}
     labels = {"operativus": {ON_BEHALF_OF: form.user_id}} if form.user_id else {}
     return Start(agent, given, thread_id, key=key, posted=True, metadata=labels)

@@ -1,6 +1,5 @@
 """Starting a run with an agent's parameters, as every tool that starts one does."""
 
-import uuid
 from typing import Any
 
 import orjson
@@ -9,12 +8,11 @@ from protocol.errors import Invalid
 from runtime.asks import Start, Started
 
 from ..body import loads
-from ..idempotency import idempotency_key
+from ..idempotency import idempotency_key, message_id
 from .definitions import check_parameters, input_schema
 from .tool import FACE, Call
 
 PARAMETERS_BYTES_MAX = 65_536
-_MESSAGES = uuid.UUID("3b6d5f0e-92a3-5f0b-8f6e-0d2f4f6f1a11")
 
 
 async def start(call: Call, agent_name: str, parameters: dict[str, Any], timeout_s: int | None = None) -> Started:
@@ -26,8 +24,8 @@ async def start(call: Call, agent_name: str, parameters: dict[str, Any], timeout
     check_size(parameters)
     check_parameters(input_schema(await call.engine.agent(agent_name)), parameters)
     key = idempotency_key(call.request)
-    message_id = uuid.uuid5(_MESSAGES, f"{call.by.tenant}\n{call.by.id}\n{key}") if key is not None else uuid.uuid4()
-    want = Start(agent_name, input_of(parameters, str(message_id)), key=key, timeout_s=timeout_s)
+    sent_id = message_id(key, call.by)
+    want = Start(agent_name, input_of(parameters, sent_id), key=key, timeout_s=timeout_s)
     return await call.engine.start(want, call.by, FACE)
 
 
