@@ -81,7 +81,7 @@ def agui_like(frames: list[Frame]) -> Iterator[Fact]:
             calls[event["toolCallId"]][1] += event["delta"]
         elif kind == "TOOL_CALL_END":
             name, text = calls[event["toolCallId"]]
-            yield Fact(seq, "called", (name, json.loads(text)))
+            yield Fact(seq, "called", (name, json.loads(text or "{}")))
         elif kind == "TOOL_CALL_RESULT":
             yield Fact(seq, "result", (calls[event["toolCallId"]][0], event["content"]))
         elif kind == "INTERRUPT":

@@ -79,7 +79,7 @@ def test_all_faces_tell_one_story_of_a_run(http: httpx.Client, base_url: str, di
         _stands(http, dialects, run, thread, "completed", None, ["get_invoice", "send"], "Total is 120.00.")
         frames = {face: future.result(SECONDS) for face, future in watching.items()}
         frames["a2a"] = task.result(SECONDS)
-    agui = _legs(base_url, run, thread)
+    agui = _legs(base_url, "narrating", run, thread)
     facts: dict[str, list[Fact]] = {face: list(story.TELLERS[face](told)) for face, told in frames.items()}
     facts["agui"] = list(story.TELLERS["agui"](agui))
     kinds = {one.kind for told in facts.values() for one in told}
@@ -92,15 +92,41 @@ def _watch(base_url: str, path: str) -> list[story.Frame]:
         return read(http, path)
 
 
-def _legs(base_url: str, run: str, thread: str) -> list[story.Frame]:
+def _legs(base_url: str, agent: str, run: str, thread: str) -> list[story.Frame]:
     """The run as AG-UI has it: each leg is a stream of its own."""
-    given = {"threadId": thread, "runId": run, "messages": [], "state": {}, "tools": [], "context": []}
+    body = {"threadId": thread, "runId": run, "protocolVersion": "1.0", "messages": [], "state": {}, "tools": [],
+            "context": [], "forwardedProps": {}}  # fmt: skip
     told = [story.Frame(1, "message", {"type": "ask"})]
     with httpx.Client(base_url=base_url, timeout=SECONDS) as http:
-        while told[-1].data["type"] != "RUN_FINISHED" or told[-1].data.get("outcome", {}).get("type") == "interrupt":
-            body = given | {"forwardedProps": {}}
-            told += read(http, f"/agui/narrating?after_seq={told[-1].seq}", json=body)
+        while told[-1].data["type"] not in ("RUN_FINISHED", "RUN_ERROR") or _asks(told[-1]):
+            told += read(http, f"/agui/{agent}?after_seq={told[-1].seq}", json=body)
     return told
+
+
+def _asks(end: story.Frame) -> bool:
+    return bool(end.data.get("outcome", {}).get("type") == "interrupt")
+
+
+@pytest.mark.requirement("dialects.story")
+@pytest.mark.parametrize(
+    ("agent", "end"), [("raising", "failed"), ("reviewing", "cancelled"), ("endless", "cancelled")]
+)
+def test_all_faces_tell_the_same_end(
+    http: httpx.Client, base_url: str, dialects: Clients, agent: str, end: str
+) -> None:
+    run = dialects["middesk"].start(agent, "hi")
+    thread = became(http, run, "failed", "waiting", "running")["thread_id"]
+    if agent == "endless":
+        until(lambda: "And on" in http.get(f"/v1/runs/{run}", params={"include": "messages"}).text)
+    dialects["veryfront"].cancel(run)
+    became(http, run, end)
+    paths = {face: path.format(run=run, thread=thread) for face, path in STREAMS.items()}
+    frames = {face: read(http, path) for face, path in (paths | {"rest": f"/v1/runs/{run}/events"}).items()}
+    frames["agui"] = _legs(base_url, agent, run, thread)
+    facts = {face: list(story.TELLERS[face](told)) for face, told in frames.items()}
+    assert {face: told[-1].what for face, told in facts.items()} == dict.fromkeys(facts, end)
+    assert len({told[-1].seq for told in facts.values()}) == 1
+    assert shown(dialects, run, end)
 
 
 def _task(base_url: str, run: str) -> list[story.Frame]:
