@@ -335,7 +335,7 @@ picky.hocket = {  # type: ignore[attr-defined]
 
 
 async def clerk(run: Any) -> Any:
-    """Calls a tool for each of its user's words, as far as a person approves of it, says what it has done, and what
+    """Calls a tool for each word that it is sent, as far as a person approves of it, says what it has done, and what
     that took."""
     asked = [message for message in run.input.messages if message.role == "user"][-1]
     done = {message.tool_call_id for message in run.input.messages if message.role == "tool"}

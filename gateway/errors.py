@@ -125,7 +125,7 @@ def _form_of(path: str) -> Callable[..., Response]:
 def render(request: Request, error: Exception) -> Response:
     """The answer of the face that the path belongs to."""
     path = request.scope["path"]  # request.url would be built from the Host header, which may be rubbish
-    dialect = next((one for one in request.app.state.dialects if one.holds(path)), None)
+    dialect = next((one for one in getattr(request.app.state, "dialects", ()) if one.holds(path)), None)
     if dialect is not None:
         return _in_dialect(dialect.refuse, request, error)
     form = _form_of(path)
