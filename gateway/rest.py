@@ -43,12 +43,11 @@ from .rest_forms import (
 from .rest_table import OPERATIONS
 from .run_input import check_metadata, wire_input
 from .run_object import audit, rfc3339, run_object, steps
-from .stream import HEADERS, EventStream, Streams
+from .stream import HEADERS, NO_HURRY, EventStream, Streams
 
 FACE, PAGE = "rest", "page"
 
 _PAGE_BYTES_MAX = 4 << 20
-_NO_HURRY = b"retry: 30000\n\n"
 _MESSAGES = uuid.UUID("b7a9f6cc-64a6-5a38-9d4e-5f7d1d1c3a52")
 
 
@@ -133,8 +132,7 @@ class Rest:
         if request.method == "HEAD":
             follow.close()
             return Response(headers={name.decode(): value.decode() for name, value in HEADERS})
-        # A browser comes back to a stream that has ended, again and again: all it can be told is not to hurry.
-        opening = _NO_HURRY if follow.over(leg_only=False) else b""
+        opening = NO_HURRY if follow.over(leg_only=False) else b""
         return EventStream(self._streams, follow, _named, opening, holds=holding(request, by))
 
     async def _event_page(self, run_id: str, by: Principal, after: int, limit: int) -> Response:

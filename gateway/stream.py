@@ -38,6 +38,8 @@ HEADERS = [
     (b"x-accel-buffering", b"no"),
 ]
 DRAINED = b"retry: 1000\n: the gateway is stopping; come back with your last event id\n\n"
+NO_HURRY = b"retry: 30000\n\n"
+"""A browser comes back to a stream that has ended, again and again: all it can be told is not to hurry."""
 _LATER = "hocket.later"
 _TICKS = 3
 _SLICE = 200

@@ -26,14 +26,13 @@ from runtime.engine import Engine
 from runtime.follow import Follow
 
 from .auth import holding
-from .stream import HEADERS, EventStream, Streams
+from .stream import HEADERS, NO_HURRY, EventStream, Streams
 
 Word = Callable[[RunState, Entry], bytes]
 """The frames of an entry, from the run right after it; empty for what the dialect does not tell. Of several frames only
 the last has an id. It keeps nothing of the state, which goes on changing."""
 
 KEEP_ALIVE = b": keepalive\n\n"
-_NO_HURRY = b"retry: 30000\n\n"
 _RUNS_MAX = 32
 _KEPT_BYTES_MAX = 2 << 20
 _NEVER_FULL = 1 << 62
@@ -125,7 +124,7 @@ class Translations:
             follow.close()
             return Response(headers={name.decode(): value.decode() for name, value in (*HEADERS, *more_headers)})
         if follow.over(leg_only):
-            opening += _NO_HURRY
+            opening += NO_HURRY
         return EventStream(
             self._streams, follow, translation.render, opening, leg_only, live=live, keep_alive=keep_alive,
             holds=holding(request, by), more_headers=more_headers,

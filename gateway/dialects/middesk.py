@@ -32,7 +32,7 @@ from runtime.settings import Settings
 from runtime.thread_door import Thread
 
 from ..auth import principal, tenant_wide
-from ..body import check_declared, loads, parse, read_body, read_json
+from ..body import parse, read_json, read_optional_json
 from ..cursor import cursor_of
 from ..idempotency import idempotency_key, message_id
 from ..json_answer import json_answer
@@ -122,10 +122,7 @@ class Middesk:
 
     async def create_thread(self, request: Request) -> Response:
         by = tenant_wide(request)
-        body = await read_body(request, self._body_bytes_max)
-        if body:
-            check_declared(request)
-            parse(ThreadForm, loads(body))
+        parse(ThreadForm, await read_optional_json(request, self._body_bytes_max))
         return json_answer(_thread(await self._engine.threads.open(by), by), 201)
 
     async def get_thread(self, request: Request) -> Response:

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-import orjson
 from starlette.responses import Response
 
 from protocol.errors import RunMismatch
+
+from ..json_answer import json_answer
 
 _CODES = {
     400: "INVALID_REQUEST",
@@ -44,4 +45,4 @@ def conflict(detail: str) -> Response:
 
 
 def answer(status: int, told: Any) -> Response:
-    return Response(orjson.dumps(told), status, media_type="application/json")
+    return json_answer(told, status)
