@@ -8,15 +8,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message, Receive
 
+from protocol import depth
 from protocol.errors import Invalid, TooLarge
 
 from .errors import InvalidFields, MalformedJson
 
 Form = TypeVar("Form", bound=BaseModel)
-
-DEPTH_MAX = 100
-"""Deepest JSON that is taken: what it becomes part of on its way must stay within what the encoder writes."""
-_ENCODER_DEPTH = 254
 
 
 async def read_body(request: Request, bytes_max: int) -> bytes:
@@ -79,20 +76,9 @@ def loads(body: bytes) -> Any:
         given = orjson.loads(body)
     except orjson.JSONDecodeError as bad:
         raise MalformedJson(f"The body is not JSON: {bad}.") from None
-    if body.count(b"[") + body.count(b"{") > DEPTH_MAX:
-        _check_depth(given)
+    if depth.is_deeper(given, depth.TAKEN, body):
+        raise Invalid(f"The body is nested deeper than {depth.TAKEN} levels.")
     return given
-
-
-def _check_depth(given: Any) -> None:
-    """Raises Invalid if what was sent is nested deeper than DEPTH_MAX, let the encoder find out: it counts in C."""
-    wrapped = given
-    for _ in range(_ENCODER_DEPTH - DEPTH_MAX):
-        wrapped = [wrapped]
-    try:
-        orjson.dumps(wrapped)
-    except orjson.JSONEncodeError:
-        raise Invalid(f"The body is nested deeper than {DEPTH_MAX} levels.") from None
 
 
 def parse(form: type[Form], given: Any) -> Form:

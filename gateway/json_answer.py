@@ -7,5 +7,7 @@ import orjson
 from starlette.responses import Response
 
 
-def json_answer(told: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(orjson.dumps(told), status, headers, "application/json")
+def json_answer(
+    told: Any, status: int = 200, headers: Mapping[str, str] | None = None, media: str = "application/json"
+) -> Response:
+    return Response(orjson.dumps(told), status, headers, media)

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from . import a2a_parts
+from . import a2a_parts, depth
 from .instants import rfc3339
 from .messages import REF
 from .run import abandoned
@@ -200,10 +200,13 @@ def text_artifact(message_id: str, text: str) -> Wire:
 
 
 def call_artifact(call_id: str, name: str, args: str, results: Sequence[Any] = ()) -> Wire:
-    """A tool call; each result is a part of its own behind it. Arguments that are no JSON are told as their text."""
+    """A tool call; each result is a part of its own behind it. Arguments that are no JSON, or such as is nested too
+    deep to be told within other, are told as their text."""
     try:
         parsed = orjson.loads(args) if args else {}
     except orjson.JSONDecodeError:
+        parsed = args
+    if depth.is_deeper(parsed, depth.SAID):
         parsed = args
     data = {"toolCallId": call_id, "toolCallName": name, "arguments": parsed}
     told = [result_part(call_id, content) for content in results]

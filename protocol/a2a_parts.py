@@ -3,12 +3,13 @@
 text <-> text, raw <-> a data source, url <-> a url source; `data` is JSON text that is marked as such.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
 
-from . import schema
+from . import depth, schema
 from .answers import Answer
 from .errors import Invalid, InvalidAnswer
 from .state import Gate
@@ -20,6 +21,7 @@ PARTS_MAX = 1_000
 _KINDS = ("text", "raw", "url", "data")
 _MEDIA = ("image", "audio", "video")
 _FALLBACK = "application/octet-stream"
+_BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 
 
 def are_parts(given: Any) -> bool:
@@ -31,13 +33,33 @@ def _is_part(part: Any) -> bool:
     if not isinstance(part, dict) or sum(kind in part for kind in _KINDS) != 1:
         return False
     texts = [part[name] for name in ("text", "raw", "url", "filename", "mediaType") if name in part]
-    return all(isinstance(text, str) for text in texts) and isinstance(part.get("metadata", {}), dict)
+    if not all(isinstance(text, str) for text in texts) or not isinstance(part.get("metadata", {}), dict):
+        return False
+    return "raw" not in part or _is_base64(part["raw"])
+
+
+def _is_base64(text: str) -> bool:
+    return len(text) % 4 == 0 and _BASE64.fullmatch(text) is not None
 
 
 def noted(message: Wire) -> Wire:
     """What of a peer's message has no place in AG-UI and was kept with it."""
-    found = (message.get("metadata") or {}).get("a2a")
-    return found if isinstance(found, dict) else {}
+    metadata = message.get("metadata")
+    found = metadata.get("a2a") if isinstance(metadata, dict) else None
+    told = found if isinstance(found, dict) else {}  # any client may have written it
+    return {name: told[name] for name, is_one in _NOTED.items() if name in told and is_one(told[name])}
+
+
+def _is(kind: type) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, kind)
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
+_NOTED: dict[str, Callable[[Any], bool]] = {"extensions": _are_texts, "referenceTaskIds": _are_texts}
+_NOTED |= dict.fromkeys(("messageId", "filename", "mediaType"), _is(str)) | {"metadata": _is(dict), "data": _is(bool)}
 
 
 def user_message(message: Wire, own_id: str) -> Wire:
@@ -95,13 +117,23 @@ def _from_content(item: Any) -> Wire:
     note = noted(item)
     more = {name: note[name] for name in ("filename", "metadata", "mediaType") if name in note}
     if item.get("type") == "text" and isinstance(item.get("text"), str):
-        return ({"data": orjson.loads(item["text"])} if note.get("data") else {"text": item["text"]}) | more
+        return (_data(item["text"]) if note.get("data") else {"text": item["text"]}) | more
     source = item.get("source")
     if isinstance(source, dict) and source.get("type") in ("data", "url") and isinstance(source.get("value"), str):
         name = "raw" if source["type"] == "data" else "url"
+        if name == "raw" and not _is_base64(source["value"]):
+            return {"data": item}
         media = source.get("mimeType")
         return {name: source["value"]} | ({"mediaType": media} if isinstance(media, str) else {}) | more
     return {"data": item}
+
+
+def _data(text: str) -> Wire:
+    try:
+        read = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return {"text": text}
+    return {"text": text} if depth.is_deeper(read, depth.SAID) else {"data": read}
 
 
 def answers(gates: Sequence[Gate], parts: Sequence[Wire]) -> list[Answer]:

@@ -6,8 +6,7 @@ The rules are the union of what `@ag-ui/client` 1.0.0 and 0.0.59 check, so a seq
 
 from typing import Any
 
-import orjson
-
+from . import depth
 from .errors import IllegalEvent
 from .events import check_message, check_patch, check_shape
 from .flow import after_snapshot
@@ -132,9 +131,10 @@ def _check_call_owner(state: RunState, event: Event, call_id: str, tag: str | No
 def _check_state_delta(state: RunState, event: Event) -> None:
     check_patch("STATE_DELTA", event["delta"])
     try:
-        orjson.dumps(_with_room(patched(state.state, event["delta"])))  # patch by patch a state can grow deep
+        after = patched(state.state, event["delta"])
     except (ValueError, TypeError) as bad:
         raise IllegalEvent("state-patch", f"STATE_DELTA: {bad}") from bad
+    _check_depth("STATE_DELTA", after)
 
 
 def _check_activity_delta(state: RunState, event: Event) -> None:
@@ -146,28 +146,17 @@ def _check_activity_delta(state: RunState, event: Event) -> None:
         return
     try:
         content = patched(held.rest.get("content", {}), event["patch"])
-        orjson.dumps(_with_room(content))
     except (ValueError, TypeError) as bad:
         raise IllegalEvent("activity-patch", f"ACTIVITY_DELTA: {bad}") from bad
     if not isinstance(content, dict):
         raise IllegalEvent("activity-patch", f"ACTIVITY_DELTA leaves {held.id!r} with a content that is no object")
+    _check_depth("ACTIVITY_DELTA", content)
 
 
-def _check_state_snapshot(state: RunState, event: Event) -> None:
-    try:
-        orjson.dumps(_with_room(event["snapshot"]))
-    except TypeError as bad:
-        raise IllegalEvent("state-depth", f"STATE_SNAPSHOT cannot be kept: {bad}") from bad
-
-
-def _with_room(value: Any) -> Any:
-    """`value` as deep as what it becomes a part of: a checkpoint, an answer, the input of the thread's next run."""
-    for _ in range(_ROOM):
-        value = [value]
-    return value
-
-
-_ROOM = 20
+def _check_depth(kind: str, after: Any) -> None:
+    """Patch by patch something can grow deep."""
+    if depth.is_deeper(after, depth.SAID):
+        raise IllegalEvent("event-depth", f"{kind} leaves what is nested deeper than {depth.SAID} levels")
 
 
 def _check_encrypted(state: RunState, event: Event) -> None:
@@ -217,7 +206,6 @@ def _check_custom(state: RunState, event: Event) -> None:
 RESERVED = "hocket."
 _MORE = {
     "STATE_DELTA": _check_state_delta,
-    "STATE_SNAPSHOT": _check_state_snapshot,
     "ACTIVITY_DELTA": _check_activity_delta,
     "ACTIVITY_SNAPSHOT": _check_activity_snapshot,
     "REASONING_ENCRYPTED_VALUE": _check_encrypted,

@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from . import depth
 from .messages import Message, ToolCall
 from .spoken import own_messages
 from .state import Gate, RunState
@@ -27,9 +28,6 @@ class Called:
     began_at_ms: int | None
     done_seq: int | None
     done_at_ms: int | None
-
-
-_LEVELS_LEFT = 54
 
 
 def calls(state: RunState) -> list[Called]:
@@ -56,18 +54,7 @@ def arguments(text: str) -> dict[str, Any]:
         given = orjson.loads(text) if text else {}
     except orjson.JSONDecodeError:
         given = _last_of(text)
-    return given if isinstance(given, dict) and _can_be_told(given) else {"input": text}
-
-
-def _can_be_told(given: Any) -> bool:
-    """Whether it leaves the encoder some levels for what it stands in, and has no number that it does not take."""
-    for _ in range(_LEVELS_LEFT):
-        given = [given]
-    try:
-        orjson.dumps(given)
-    except orjson.JSONEncodeError:
-        return False
-    return True
+    return given if isinstance(given, dict) and not depth.is_deeper(given, depth.SAID) else {"input": text}
 
 
 def _last_of(text: str) -> Any:

@@ -12,6 +12,7 @@ from ag_ui.core import RunAgentInput
 from ag_ui.core import events as models
 from pydantic import BaseModel, ValidationError
 
+from protocol import depth
 from protocol.errors import IllegalEvent
 from protocol.events import KNOWN, PROTOCOL_VERSION
 from protocol.instants import rfc3339
@@ -126,9 +127,12 @@ _EXPIRES_SECONDS_MAX = 10 * 366 * 86_400.0
 
 def _copied(event: Event) -> Event:
     try:
-        copy: Event = orjson.loads(orjson.dumps(event))
+        written = orjson.dumps(event)
+        copy: Event = orjson.loads(written)
     except (TypeError, ValueError) as bad:
         raise IllegalEvent("event-json", f"{event.get('type')!r} cannot be written as JSON: {bad}") from None
+    if depth.is_deeper(copy, depth.SAID, written):
+        raise IllegalEvent("event-depth", f"{event.get('type')!r} is nested deeper than {depth.SAID} levels")
     return copy
 
 

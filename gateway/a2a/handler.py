@@ -1,7 +1,6 @@
-"""The SDK's RequestHandler over the engine: each method asks the engine and renders a fold of the log.
+"""The SDK's RequestHandler over the engine, for what its routes serve: all of 0.3, push configurations and the card.
 
-Streams of 1.0 do not come through here but through `streams.py`, which writes the same updates without an object each;
-those of 0.3 do.
+Tasks of 1.0 do not come through here: `tasks.py` and `streams.py` write them without the SDK's objects.
 """
 
 import asyncio
@@ -12,56 +11,40 @@ from a2a import types
 from a2a.server.context import ServerCallContext
 from a2a.server.events import Event
 from a2a.server.request_handlers.request_handler import RequestHandler, validate_request_params
-from a2a.utils.errors import InvalidParamsError, TaskNotCancelableError, UnsupportedOperationError
+from a2a.utils.errors import InvalidParamsError, UnsupportedOperationError
 
-from protocol import a2a
 from protocol.a2a_updates import Updates
 from protocol.entries import decode
-from protocol.state import RunState, Status
+from protocol.state import RunState
 from runtime.chunks import Chunk
 from runtime.engine import Engine
 from runtime.follow import Follow
 
-from ..auth import principal
-from ..long_poll import hold
 from ..stream import Streams
-from . import lists, objects, pushes
+from . import objects, pushes
 from .call import Call, call_of
 from .cards import Cards
 from .refusals import refusing, refusing_stream
-from .rendering import asked_of, task_of, wire_of
-from .sending import Sent, send, task_state
-
-WAIT_SECONDS_MAX = 24 * 3600.0
-"""How long a blocking SendMessage waits; after that it is told the task as it is."""
+from .rendering import asked_of, task_of
+from .sending import send, task_state
+from .tasks import Tasks, check_goes_on
 
 
 class Handler(RequestHandler):
     """One for all agents: the call that the context carries says which."""
 
-    def __init__(self, engine: Engine, streams: Streams, cards: Cards) -> None:
+    def __init__(self, engine: Engine, streams: Streams, cards: Cards, tasks: Tasks) -> None:
         self._engine, self._streams, self._cards = engine, streams, cards
+        self._tasks = tasks
 
     # ── messages ──────────────────────────────────────────────────────────────────────────────────────────────
 
     @refusing
-    @validate_request_params
     async def on_message_send(
         self, params: types.SendMessageRequest, context: ServerCallContext
     ) -> types.Task | types.Message:
-        call = call_of(context)
-        sent = await send(self._engine, call, params)
-        configuration = params.configuration
-        if not configuration.return_immediately:
-            waiting = self._engine.changed(sent.run_id, call.by, lambda run: settled(run, sent), WAIT_SECONDS_MAX)
-            await hold(waiting, call.request, self._streams)
-            call.by = principal(call.request)  # a key may have been revoked meanwhile
-        state = await self._engine.state(sent.run_id, call.by)
-        message = a2a.reply(state) if state.terminal else None
-        if message is not None:
-            return objects.message(message)
-        length = configuration.history_length if configuration.HasField("history_length") else None
-        return task_of(state, call, length)
+        told = await self._tasks.send(params, context)
+        return objects.message(told["message"]) if "message" in told else objects.task(told["task"])
 
     @refusing_stream
     @validate_request_params
@@ -72,39 +55,24 @@ class Handler(RequestHandler):
         self._cards.check_streaming()
         sent = await send(self._engine, call, params)
         state = await self._engine.state(sent.run_id, call.by)
-        after, told = (1, asked_of(state, call)) if sent.created else (state.seq, wire_of(state, call))
+        after, told = (1, asked_of(state, call)) if sent.created else (state.seq, task_of(state, call))
         async for event in self._events(call, state, after, told, leg_only=True):
             yield event
 
     # ── tasks ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     @refusing
-    @validate_request_params
     async def on_get_task(self, params: types.GetTaskRequest, context: ServerCallContext) -> types.Task | None:
-        call = call_of(context)
-        call.check_tenant(params.tenant)
-        return task_of(await task_state(self._engine, call, params.id), call, lists.history_length(params))
+        return objects.task(await self._tasks.get(params, context))
 
-    @refusing
-    @validate_request_params
     async def on_list_tasks(
         self, params: types.ListTasksRequest, context: ServerCallContext
     ) -> types.ListTasksResponse:
-        call = call_of(context)
-        call.check_tenant(params.tenant)
-        return await lists.page(self._engine, call, params)
+        raise UnsupportedOperationError("A2A 0.3 has no list of tasks.")
 
     @refusing
-    @validate_request_params
     async def on_cancel_task(self, params: types.CancelTaskRequest, context: ServerCallContext) -> types.Task | None:
-        call = call_of(context)
-        call.check_tenant(params.tenant)
-        state = await task_state(self._engine, call, params.id)
-        if not state.terminal:
-            state = await self._engine.cancel(params.id, call.by, call.face)
-            if state.status is Status.CANCELLED:
-                return task_of(state, call)
-        raise TaskNotCancelableError(f"The task has ended already: it is {state.status.value}.")
+        return objects.task(await self._tasks.cancel(params, context))
 
     @refusing_stream
     @validate_request_params
@@ -116,7 +84,7 @@ class Handler(RequestHandler):
         call.check_tenant(params.tenant)
         state = await task_state(self._engine, call, params.id)
         check_goes_on(state)
-        async for event in self._events(call, state, state.seq, wire_of(state, call), leg_only=False):
+        async for event in self._events(call, state, state.seq, task_of(state, call), leg_only=False):
             yield event
 
     async def _events(
@@ -206,14 +174,3 @@ class Handler(RequestHandler):
         if not self._cards.extends:
             raise UnsupportedOperationError("There is no extended card.")
         return self._cards.card(await self._engine.agent(call.agent), call.request, extended=True)
-
-
-def settled(state: RunState, sent: Sent) -> bool:
-    """Whether a message is dealt with: its leg has ended, or the run."""
-    return state.ended_at_ms is not None or (state.status is Status.WAITING and state.seq > sent.seq)
-
-
-def check_goes_on(state: RunState) -> None:
-    """Raises UnsupportedOperationError where nothing will come any more (A2A 1.0.1, 3.1.6)."""
-    if state.terminal:
-        raise UnsupportedOperationError(f"The task has ended: it is {state.status.value}. Get it with GetTask.")

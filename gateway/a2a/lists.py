@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from a2a.types import ListTasksRequest, ListTasksResponse, TaskState
+from a2a.types import ListTasksRequest, TaskState
 from a2a.utils.errors import InvalidParamsError
 from a2a.utils.task import (
     ListTasksCursor,
@@ -24,10 +24,9 @@ PAGE_SIZE = 50
 _MS = 1_000_000
 
 
-async def page(engine: Engine, call: Call, asked: ListTasksRequest) -> ListTasksResponse:
-    """One page. History and artifacts of a task cost a look at its run, so they are told only where asked for.
-
-    Raises InvalidParamsError, and what `Engine.list` does.
+async def page(engine: Engine, call: Call, asked: ListTasksRequest) -> dict[str, Any]:
+    """A ListTasksResponse. History and artifacts of a task cost a look at its run, so they are told only where asked
+    for. Raises InvalidParamsError, and what `Engine.list` does.
     """
     size = asked.page_size if asked.HasField("page_size") else PAGE_SIZE
     validate_page_size(size)
@@ -45,12 +44,12 @@ async def page(engine: Engine, call: Call, asked: ListTasksRequest) -> ListTasks
         states = [await engine.state(state.id, call.by) for state in shown]
     else:
         states = shown
-    return ListTasksResponse(
-        tasks=[task_of(state, call, length, asked.include_artifacts) for state in states],
-        next_page_token=_token(shown[-1]) if len(found) > size else "",
-        page_size=size,
-        total_size=await engine.count(query, call.by),
-    )
+    return {
+        "tasks": [task_of(state, call, length, asked.include_artifacts) for state in states],
+        "nextPageToken": _token(shown[-1]) if len(found) > size else "",
+        "pageSize": size,
+        "totalSize": await engine.count(query, call.by),
+    }
 
 
 def history_length(asked: Any) -> int | None:

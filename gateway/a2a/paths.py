@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 from urllib.parse import unquote
 
+from a2a.utils.constants import A2A_JSON_MEDIA_TYPE
+from starlette.requests import Request
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -56,7 +58,7 @@ class At:
                 return
             if message["type"] == "http.response.start":
                 more = [(name.encode(), value.encode()) for name, value in echo(self._call).items()]
-                message = {**message, "headers": [*self._as_sent(message.get("headers", ())), *more]}
+                message = {**message, "headers": [*self._as_asked(message.get("headers", ())), *more]}
             await send(message)
 
         inner = {**scope, "path": unquote(self._path), "raw_path": self._path.encode(), "root_path": ""}
@@ -64,12 +66,17 @@ class At:
         if self._call.refused is not None:
             raise self._call.refused
 
-    def _as_sent(self, headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
-        """1.0.1 prefers application/a2a+json and 1.0.0 knew application/json alone: who sends that is answered so."""
-        plain = self._call.request.headers.get("content-type", "").startswith("application/json")
+    def _as_asked(self, headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+        media = media_of(self._call.request).encode()
         for name, value in headers:
-            mirrored = plain and name == b"content-type" and value.startswith(b"application/a2a+json")
-            yield name, b"application/json" if mirrored else value
+            told = name == b"content-type" and value.startswith(A2A_JSON_MEDIA_TYPE.encode())
+            yield name, media if told else value
+
+
+def media_of(request: Request) -> str:
+    """1.0.1 prefers application/a2a+json and 1.0.0 knew application/json alone: who sends that is answered so."""
+    plain = request.headers.get("content-type", "").startswith("application/json")
+    return "application/json" if plain else A2A_JSON_MEDIA_TYPE
 
 
 def raw_path(scope: Scope) -> str:

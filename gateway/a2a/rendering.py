@@ -2,16 +2,13 @@
 
 from typing import Any
 
-from a2a.types import Task
-
 from protocol import a2a
 from protocol.state import RunState
 
-from . import objects
 from .call import CURSOR, Call
 
 
-def wire_of(state: RunState, call: Call, history_length: int | None = None, artifacts: bool = True) -> dict[str, Any]:
+def task_of(state: RunState, call: Call, history_length: int | None = None, artifacts: bool = True) -> dict[str, Any]:
     """In ProtoJSON."""
     return _noted(a2a.task(state, history_length, artifacts), call, state.id, state.seq)
 
@@ -28,11 +25,6 @@ def _noted(told: dict[str, Any], call: Call, run_id: str, seq: int) -> dict[str,
     if more:
         told["metadata"] = told.get("metadata", {}) | more
     return told
-
-
-def task_of(state: RunState, call: Call, history_length: int | None = None, artifacts: bool = True) -> Task:
-    """As the SDK's object. Raises ParseError where the agent has said what A2A cannot carry."""
-    return objects.task(wire_of(state, call, history_length, artifacts))
 
 
 def seq_note(seq: int) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Where A2A is spoken: `/a2a/{agent}` and, for the default agent, `/a2a`; JSON-RPC, HTTP+JSON and cards under each.
 
 request ── who asks, which agent ── is it a request? ──> the SDK's routes ──> handler ──> engine
-                                          └── a stream of 1.0 ──> streams.py ───────────────┘
+                                          └── tasks of 1.0 ──> tasks.py, streams.py ────────┘
 """
 
 import logging
@@ -27,23 +27,29 @@ from ..auth import principal
 from ..body import check_declared, loads, read_body, replayed
 from ..errors import MalformedJson
 from ..idempotency import idempotency_key
+from ..json_answer import json_answer
 from ..resource import Handlers, Resource
 from ..stream import Streams
 from .call import Call, Context, attach, echo, extensions_of, version_of
 from .cards import BASE, CARD_PATH, KEYS_PATH, Cards
 from .checks import check_envelope, check_params, check_version, parsed, parsed_query, request_id
 from .handler import Handler
-from .paths import At, Place, Under, place_of, raw_path
+from .paths import At, Place, Under, media_of, place_of, raw_path
 from .refusals import rest_error, rpc_error
-from .streams import BARE, TaskStreams, in_rpc
+from .streams import BARE, Frame, TaskStreams, in_rpc
+from .tasks import Tasks
 
-_STREAMED = re.compile(r"/tasks/(?P<id>[^/]+):subscribe")
-_TASK = re.compile(r"/tasks/[^/]+")
+_TASK = re.compile(r"/tasks/(?P<id>[^/]+?)(?P<verb>:subscribe|:cancel)?")
 _CONFIGS = re.compile(r"/tasks/[^/]+/pushNotificationConfigs")
-_REST_STREAMS = {"/message:stream": "SendStreamingMessage"}
 _STREAMS: dict[str, Callable[..., Awaitable[ASGIApp]]] = {
     "SendStreamingMessage": TaskStreams.send,
     "SubscribeToTask": TaskStreams.subscribe,
+}
+_TASKS: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
+    "SendMessage": Tasks.send,
+    "GetTask": Tasks.get,
+    "ListTasks": Tasks.list,
+    "CancelTask": Tasks.cancel,
 }
 _MAX_AGE = "public, max-age=60"
 
@@ -53,7 +59,8 @@ class A2a:
 
     def __init__(self, engine: Engine, streams: Streams, cards: Cards, agent: str | None, body_bytes_max: int) -> None:
         self._engine, self._cards, self._agent, self._body_bytes_max = engine, cards, agent, body_bytes_max
-        handler = Handler(engine, streams, cards)
+        self._tasks = Tasks(engine, streams)
+        handler = Handler(engine, streams, cards, self._tasks)
         self._streams = TaskStreams(engine, streams, cards)
         self._rpc = JsonRpcDispatcher(handler, Context(), enable_v0_3_compat=True)
         self._rest = Router(create_rest_routes(handler, Context(), enable_v0_3_compat=True), redirect_slashes=False)
@@ -125,12 +132,13 @@ class A2a:
             given = _json(body, JSONParseError)
             asked = check_envelope(given)
             params = check_params(asked["method"], asked, version_of(request))
-            stream = _STREAMS.get(asked["method"])
-            if stream is not None:
-                context = Context().build(request)
-                return await stream(self._streams.framed(in_rpc(request_id(given))), params, context)
+            told = await self._of_tasks(asked["method"], params, request, in_rpc(request_id(given)))
         except A2AError as error:
             return rpc_error(request_id(given), error)
+        if isinstance(told, dict):
+            return json_answer({"jsonrpc": "2.0", "id": request_id(given), "result": told}, 200, echo(call))
+        if told is not None:
+            return told
         answer = await self._rpc.handle_requests(Request(request.scope, replayed(body, request.receive)))
         answer.headers.update(echo(call))
         return answer
@@ -142,29 +150,48 @@ class A2a:
             body = await self._body(request, declared=False)
             call.check_tenant(place.tenant)
             check_version(version_of(request), "0.3" if operation.startswith("/v1/") else "1.0")
-            params = self._checked(request, operation, body)
-            subscribed = _STREAMED.fullmatch(operation)
-            stream = _STREAMS.get("SubscribeToTask" if subscribed else _REST_STREAMS.get(operation, ""))
-            if stream is not None and request.method in (("POST", "GET") if subscribed else ("POST",)):
-                context = Context().build(request)
-                if subscribed is not None:
-                    params = types.SubscribeToTaskRequest(id=unquote(subscribed["id"]))
-                return await stream(self._streams.framed(BARE), params, context)
+            method, params = self._asked(request, operation, body)
+            told = await self._of_tasks(method, params, request, BARE)
         except A2AError as error:
             return rest_error(error)
-        return At(self._rest, operation, body, call)
+        if isinstance(told, dict):
+            return json_answer(told, 200, echo(call), media_of(request))
+        return told or At(self._rest, operation, body, call)
 
-    def _checked(self, request: Request, operation: str, body: bytes) -> Any:
-        """What is sent to an operation of 1.0. Raises A2AError."""
-        if operation == "/tasks":
-            return parsed_query(types.ListTasksRequest(), request.query_params)
-        if request.method == "GET" and _TASK.fullmatch(operation):
-            return parsed_query(types.GetTaskRequest(), request.query_params)
-        if request.method == "POST" and operation in ("/message:send", "/message:stream"):
-            return parsed(types.SendMessageRequest(), _json(body))
-        if request.method == "POST" and _CONFIGS.fullmatch(operation):
-            return parsed(types.TaskPushNotificationConfig(), _json(body))
+    async def _of_tasks(
+        self, method: str, params: Any, request: Request, frame: Frame
+    ) -> ASGIApp | dict[str, Any] | None:
+        """A stream, or what is told in ProtoJSON; None for what the SDK's routes serve. Raises A2AError."""
+        if method in _TASKS:
+            return await _TASKS[method](self._tasks, params, Context().build(request))
+        if method in _STREAMS:
+            return await _STREAMS[method](self._streams.framed(frame), params, Context().build(request))
         return None
+
+    def _asked(self, request: Request, operation: str, body: bytes) -> tuple[str, Any]:
+        """The method that an operation of 1.0 is, "" where the SDK's routes serve it, and what it is sent. Raises
+        A2AError."""
+        get, post = request.method in ("GET", "HEAD"), request.method == "POST"
+        task = _TASK.fullmatch(operation)
+        if task is not None:
+            task_id = unquote(task["id"])
+            if task["verb"] == ":subscribe" and (post or request.method == "GET"):
+                return "SubscribeToTask", types.SubscribeToTaskRequest(id=task_id)
+            if task["verb"] == ":cancel" and post:
+                return "CancelTask", types.CancelTaskRequest(id=task_id)
+            if task["verb"] is None and get:
+                asked: Any = parsed_query(types.GetTaskRequest(), request.query_params)
+                asked.id = task_id
+                return "GetTask", asked
+        elif operation == "/tasks" and get:
+            return "ListTasks", parsed_query(types.ListTasksRequest(), request.query_params)
+        elif operation == "/message:send" and post:
+            return "SendMessage", parsed(types.SendMessageRequest(), _json(body))
+        elif operation == "/message:stream" and post:
+            return "SendStreamingMessage", parsed(types.SendMessageRequest(), _json(body))
+        elif _CONFIGS.fullmatch(operation) and post:
+            parsed(types.TaskPushNotificationConfig(), _json(body))
+        return "", None
 
     async def _body(self, request: Request, declared: bool) -> bytes:
         """Raises A2AError: what is too large, or declared as something else, is told in the face's own words."""

@@ -25,10 +25,10 @@ from ..cursor import cursor_of
 from ..stream import EventStream, Render, Streams
 from .call import Call, call_of, echo
 from .cards import Cards
-from .handler import check_goes_on
 from .refusals import refusing
-from .rendering import asked_of, seq_note, wire_of
+from .rendering import asked_of, seq_note, task_of
 from .sending import send, task_state
+from .tasks import check_goes_on
 
 Frame = tuple[bytes, bytes]
 """What stands before and behind a StreamResponse in a frame's data."""
@@ -80,7 +80,7 @@ class TaskStreams:
         if cursor is not None:
             return await self._follow(call, state, cursor, b"", leg_only)
         return await self._follow(
-            call, state, state.seq, self._framed(state.seq, {"task": wire_of(state, call)}), leg_only
+            call, state, state.seq, self._framed(state.seq, {"task": task_of(state, call)}), leg_only
         )
 
     async def _follow(self, call: Call, state: RunState, after: int, opening: bytes, leg_only: bool) -> ASGIApp:

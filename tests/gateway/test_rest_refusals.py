@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.body import DEPTH_MAX
 from gateway.rest_forms import Problem
+from protocol import depth
 from runtime.nats_server import EmbeddedServer
 from runtime.settings import Settings
 from tests.house import WAIT_SECONDS, House, open_house
@@ -76,8 +76,10 @@ async def test_a_body_may_be_nested_only_so_deep(nats: EmbeddedServer, settings:
         return b'{"agent":"echo","input":"hi","state":%b%b}' % (b"[" * depth, b"]" * depth)
 
     async with open_house(nats, settings, echo=echo) as house:
-        deep = await house.client.post("/v1/runs", content=nested(DEPTH_MAX), headers=JSON)
-        taken = await house.client.post("/v1/runs", content=nested(DEPTH_MAX - 1), headers=JSON | {"Prefer": "wait=5"})
+        deep = await house.client.post("/v1/runs", content=nested(depth.TAKEN), headers=JSON)
+        taken = await house.client.post(
+            "/v1/runs", content=nested(depth.TAKEN - 1), headers=JSON | {"Prefer": "wait=5"}
+        )
         polled = await house.client.get(taken.headers["location"] + "?include=state")
     refused(deep, 422, "invalid_request", "nested")
     assert (taken.status_code, polled.status_code, polled.json()["status"]) == (201, 200, "completed")

@@ -37,6 +37,21 @@ def test_parts_come_back_as_they_were_sent(parts: list[Wire]) -> None:
     assert a2a_parts.from_content(message["content"]) == parts
 
 
+NOTES = st.dictionaries(
+    st.sampled_from(["messageId", "metadata", "extensions", "referenceTaskIds", "filename", "mediaType", "data"]),
+    st.one_of(JSON, st.just(["a"]), st.just({"k": 1}), st.just(True)),
+)
+
+
+@given(st.one_of(JSON, NOTES), st.sampled_from(["hi", "[1]", "[" * 200 + "]" * 200]))
+def test_a_note_that_any_client_may_have_forged_makes_a_part_all_the_same(note: Any, text: str) -> None:
+    for metadata in (note, {"a2a": note}):
+        parts = a2a_parts.from_content([{"type": "text", "text": text, "metadata": metadata}])
+        assert a2a_parts.are_parts(parts)
+        source = {"type": "data", "value": text}
+        assert a2a_parts.are_parts(a2a_parts.from_content([{"type": "image", "source": source, "metadata": metadata}]))
+
+
 def test_what_other_faces_have_sent_is_told_as_it_can_be() -> None:
     image = {"type": "image", "source": {"type": "file", "value": "f1"}}
     assert a2a_parts.from_content("text") == [{"text": "text"}] and a2a_parts.from_content(None) == [{"text": ""}]

@@ -1,6 +1,7 @@
 """A peer's message: a new task, or the answer to what a task has asked."""
 
 import asyncio
+import re
 from typing import Any
 
 import pytest
@@ -299,3 +300,20 @@ async def test_who_waits_with_a_key_that_is_revoked_meanwhile_is_told_nothing_of
         gate.set()
         answer = await waiting
     assert answer.status_code == 401 and "secret" not in answer.text
+
+
+async def test_a_poll_is_written_as_the_stream_is(nats: EmbeddedServer, settings: Settings) -> None:
+    async def counts(run: Any) -> Any:
+        yield run.artifact({"data": {"sum": 3, "part": 0.5, "large": 2**53 + 1}})
+
+    async with open_house(nats, settings, counts=counts) as house:
+        task = await send(house, "counts")
+        got = await house.client.get(f"/a2a/counts/tasks/{task['id']}", headers=VERSION)
+        plain = await house.client.get(
+            f"/a2a/counts/tasks/{task['id']}", headers=VERSION | {"content-type": "application/json"}
+        )
+        listed = await house.client.get("/a2a/counts/tasks?includeArtifacts=true", headers=VERSION)
+    assert got.json() == task == listed.json()["tasks"][0] | {"history": task["history"]}
+    assert all('"sum":3,"part":0.5,"large":9007199254740993' in answer.text for answer in (got, plain, listed))
+    assert re.fullmatch(r".+T\d\d:\d\d:\d\d\.\d{3}Z", task["status"]["timestamp"])
+    assert [answer.headers["content-type"] for answer in (got, plain)] == ["application/a2a+json", "application/json"]
