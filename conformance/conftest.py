@@ -11,6 +11,7 @@ import pytest
 
 from conformance import agents
 from conformance.a2a.peer import BINDINGS, Peer
+from conformance.dialects import arkloop
 from conformance.dialects.scene import Clients, clients
 from conformance.driver import Driver, open_driver
 from conformance.started import started
@@ -87,6 +88,11 @@ def dialects(base_url: str) -> Iterator[Clients]:
     """A client of each of the five run APIs."""
     with clients(base_url) as made:
         yield made
+
+
+@pytest.fixture
+def ark(base_url: str) -> arkloop.Client:
+    return arkloop.Client(base_url)
 
 
 @pytest.fixture

@@ -29,11 +29,6 @@ from conformance.keyed import Keyed, served
 Fresh = Callable[..., "contextlib.AbstractContextManager[str]"]
 
 
-@pytest.fixture
-def ark(base_url: str) -> Client:
-    return Client(base_url)
-
-
 @pytest.mark.requirement("ARK-001")
 def test_a_thread_a_message_and_a_run_are_shown_with_exactly_their_keys(ark: Client) -> None:
     thread = ark.thread(title="Invoices", is_private=True)

@@ -22,11 +22,6 @@ from conformance.dialects.arkloop import Client, heard
 Fresh = Callable[..., "contextlib.AbstractContextManager[str]"]
 
 
-@pytest.fixture
-def ark(base_url: str) -> Client:
-    return Client(base_url)
-
-
 @pytest.mark.requirement("ARK-001", "ARK-002", "ARK-004")
 def test_the_whole_job_by_a_client_that_leaves_and_comes_back(ark: Client) -> None:
     run_id = ark.start("interrupting", "send it")

@@ -27,7 +27,7 @@ from .cursor import cursor_of
 from .idempotency import idempotency_key
 from .long_poll import hold
 from .page_cursor import cursor_after, place_of
-from .prefer import preferred_wait
+from .prefer import preferred_wait, prefers
 from .query import read_query
 from .resource import Resource, segment
 from .rest_forms import (
@@ -43,7 +43,7 @@ from .rest_forms import (
 from .rest_table import OPERATIONS
 from .run_input import check_metadata, wire_input
 from .run_object import audit, rfc3339, run_object, steps
-from .stream import HEADERS, NO_HURRY, EventStream, Streams
+from .stream import NO_HURRY, EventStream, Streams, head
 
 FACE, PAGE = "rest", "page"
 
@@ -126,12 +126,12 @@ class Rest:
         by, run_id = principal(request), _id(request, "run_id")
         asked = read_query(EventsQuery, request)
         after = cursor_of(request) or 0
-        if _wants_json(request.headers.get("accept", "")):
+        if prefers(request, "application/json", over="text/event-stream"):
             return await self._event_page(run_id, by, after, asked.limit)
         follow = await self._engine.follow(run_id, by, after)
         if request.method == "HEAD":
             follow.close()
-            return Response(headers={name.decode(): value.decode() for name, value in HEADERS})
+            return head()
         opening = NO_HURRY if follow.over(leg_only=False) else b""
         return EventStream(self._streams, follow, _named, opening, holds=holding(request, by))
 
@@ -248,12 +248,6 @@ def _holds(given: str | None, etag: str) -> bool:
 
 def _id(request: Request, name: str) -> str:
     return check_id(request.path_params[name], f"The {name.replace('_', ' ')}")
-
-
-def _wants_json(accept: str) -> bool:
-    """JSON, if it is named before server-sent events."""
-    named = [kind.partition(";")[0].strip().lower() for kind in accept.split(",")]
-    return next((kind for kind in named if kind in ("application/json", "text/event-stream")), "") == "application/json"
 
 
 def _ms(at: datetime | None, up: bool = False) -> int | None:

@@ -19,7 +19,7 @@ from .query import read_query
 from .resource import Resource
 from .rest_forms import NoQuery
 from .run_object import rfc3339
-from .stream import HEADERS, Streams
+from .stream import Streams, head
 from .webhook_stream import WebhookStream, place_of
 from .webhook_table import WEBHOOK_OPERATIONS, ListenQuery, WebhookChange, WebhookForm
 
@@ -55,7 +55,7 @@ class RestWebhooks:
         feed = await self._webhooks.listen(asked.events or EVENTS, asked.agent, by, place_of(request))
         if request.method == "HEAD":
             await feed.close()
-            return Response(headers={name.decode(): value.decode() for name, value in HEADERS})
+            return head()
         return WebhookStream(self._streams, feed, holding(request, by))
 
     async def get_webhook(self, request: Request) -> Response:

@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable,
 from typing import Any
 
 from sse_starlette.sse import AppStatus
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from protocol import sse
@@ -95,6 +96,11 @@ class Streams:
         self.stopping.set()
         for stream in list(self._open.values()):
             stream.finish()
+
+
+def head(more_headers: Sequence[tuple[bytes, bytes]] = ()) -> Response:
+    """What HEAD of a stream is told: its headers, and that it is there."""
+    return Response(headers={name.decode(): value.decode() for name, value in (*HEADERS, *more_headers)})
 
 
 class EventStream:

@@ -14,7 +14,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from starlette.requests import Request
-from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from protocol.entries import Caller, Entry, decode
@@ -26,7 +25,7 @@ from runtime.engine import Engine
 from runtime.follow import Follow
 
 from .auth import holding
-from .stream import HEADERS, NO_HURRY, EventStream, Streams
+from .stream import NO_HURRY, EventStream, Streams, head
 
 Word = Callable[[RunState, Entry], bytes]
 """The frames of an entry, from the run right after it; empty for what the dialect does not tell. Of several frames only
@@ -122,7 +121,7 @@ class Translations:
         follow = await self._engine.follow(run_id, by, min(after_seq, translation.state.seq))
         if request.method == "HEAD":
             follow.close()
-            return Response(headers={name.decode(): value.decode() for name, value in (*HEADERS, *more_headers)})
+            return head(more_headers)
         if follow.over(leg_only):
             opening += NO_HURRY
         return EventStream(

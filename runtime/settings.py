@@ -48,9 +48,7 @@ class Settings(BaseModel):
         None, gt=0, le=10 * 366 * 86_400, description="How long a question stays open, unless it says itself."
     )
     body_bytes_max: int = Field(1 << 20, ge=1024, description="Largest request body.")
-    event_bytes_max: int = Field(
-        1_000_000, ge=1024, description="Largest single event of an agent, which may be nested 90 levels deep."
-    )
+    event_bytes_max: int = Field(1_000_000, ge=1024, description="Largest event of an agent, 90 levels deep at most.")
     append_timeout_s: float = Field(60.0, gt=0, description="How long a write to the log is tried while it is away.")
     cors_origins: str | None = Field(None, description="Web origins, by comma, whose pages may speak to the gateway.")
     page_renderers: Path | None = Field(None, description="JavaScript module with renderers for the run page.")

@@ -23,6 +23,7 @@ from ..body import loads, parse, read_json, read_optional_json
 from ..cursor import cursor_of
 from ..errors import MalformedJson
 from ..idempotency import idempotency_key
+from ..prefer import prefers
 from ..query import read_query
 from ..resource import Resource
 from ..translation import Translations
@@ -119,7 +120,7 @@ class Arkloop:
         return answer(200, await arkloop_lists.runs(self._engine, by, asked), fresh_trace())
 
     async def get_run(self, request: Request) -> ASGIApp:
-        if _wants_stream(request.headers.get("accept", "")):
+        if prefers(request, "text/event-stream", over="application/json"):
             return await self.get_events(request)
         by = principal(request)
         state = await self._engine.state(request.path_params["run_id"], by)
@@ -200,11 +201,3 @@ def _payload(content: str) -> Any:
     except MalformedJson:
         return content
     return told if isinstance(told, dict) else content
-
-
-def _wants_stream(accept: str) -> bool:
-    """Whether server-sent events are named, and not after JSON."""
-    named = [kind.partition(";")[0].strip().lower() for kind in accept.split(",")]
-    return (
-        next((kind for kind in named if kind in ("application/json", "text/event-stream")), "") == "text/event-stream"
-    )

@@ -23,6 +23,7 @@ from runtime.engine import Engine
 
 from ..auth import page_principal, principal
 from ..body import loads, read_body, read_json
+from ..json_answer import json_answer
 from ..resource import Handlers, Resource
 from ..translation import Translations
 from .cinatra_events import cursor, word
@@ -75,12 +76,12 @@ class Cinatra:
     async def get_run(self, request: Request) -> Response:
         by = principal(request)
         state, messages = await self._engine.snapshot(request.path_params["run_id"], by)
-        return _json(200, snapshot(state, messages))
+        return json_answer(snapshot(state, messages))
 
     async def resume(self, request: Request) -> Response:
         """In the order of the contract's table; a missing credential comes first, what the engine refuses last."""
         by = principal(request)
-        return await self._resume(await self._answer(request), by, FACE) or _json(200, {"ok": True})
+        return await self._resume(await self._answer(request), by, FACE) or json_answer({"ok": True})
 
     async def post_answer(self, request: Request) -> Response:
         """A form of the run page: `token`, the page's own, which is also what no other site can know; `reviewTaskId`;
@@ -105,10 +106,10 @@ class Cinatra:
         try:
             await self._engine.resume(run_id, Resume([answer], partial=True), by, face)
         except InterruptExpired:
-            return _json(410, {"error": "Review task has expired"})
+            return json_answer({"error": "Review task has expired"}, 410)
         except InvalidAnswer as bad:
             details = [{"path": fault["path"], "message": fault["message"]} for fault in bad.faults]
-            return _json(400, {"error": "Invalid values", "details": details})
+            return json_answer({"error": "Invalid values", "details": details}, 400)
         except (Invalid, NotFound, Conflict):
             return _gone()
         except Forbidden:
@@ -168,8 +169,4 @@ def _words(values: Any, told: str) -> str:
 
 
 def _gone() -> Response:
-    return _json(404, {"error": "Review task not found or already resolved"})
-
-
-def _json(status: int, told: dict[str, Any]) -> Response:
-    return Response(orjson.dumps(told), status, media_type="application/json")
+    return json_answer({"error": "Review task not found or already resolved"}, 404)

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 
 from protocol.errors import Invalid, Unavailable
 
+from ..prefer import prefers
 from ..resource import Handler, Resource
 
 _HERE = Path(__file__).parent
@@ -73,7 +74,7 @@ def page_routes(prefixes: Sequence[str], renderers: Path | None, snapshot: Handl
     shell = (_HERE / "page.html").read_bytes()
 
     async def page(request: Request) -> ASGIApp:
-        if _prefers_json(request.headers.get("accept", "")):
+        if prefers(request, "application/json", over="text/html"):
             return await snapshot(request)
         return Response(shell, media_type="text/html", headers=_SHELL)
 
@@ -92,12 +93,6 @@ def page_routes(prefixes: Sequence[str], renderers: Path | None, snapshot: Handl
         _asset(_LIBRARY, _HERE / "vendor" / _LIBRARY, _SCRIPT, _DAY),
         Resource("/agents/page/renderers.user.js", {"GET": own_renderers}),
     ]
-
-
-def _prefers_json(accept: str) -> bool:
-    """A browser names HTML first; who names JSON before it, or alone, is a program."""
-    named = [kind.partition(";")[0].strip().lower() for kind in accept.split(",")]
-    return next((kind for kind in named if kind in ("application/json", "text/html")), "") == "application/json"
 
 
 def _asset(name: str, path: Path, media_type: str, cached: str) -> Resource:
