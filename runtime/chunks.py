@@ -36,9 +36,9 @@ def _ended(body: bytes) -> str:
     """Read from the event itself: what an agent finishes with may hold anything, in any order."""
     *_, last = sse.split(body)
     event = orjson.loads(last.data)
-    if event["type"] not in ("RUN_FINISHED", "RUN_ERROR"):
-        return ""
-    return "leg" if (event.get("outcome") or {}).get("type") == "interrupt" else "run"
+    if event["type"] == "RUN_FINISHED":
+        return "leg" if event.get("outcome", {}).get("type") == "interrupt" else "run"
+    return "run" if event["type"] == "RUN_ERROR" else ""
 
 
 class ChunkCache:

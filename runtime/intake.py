@@ -93,6 +93,7 @@ def own_end(event: Event, state: RunState, options: Options, interrupt_seconds: 
     end = {key: value for key, value in _copied(event).items() if value is not None and key != "timestamp"}
     if end["type"] == "RUN_ERROR":
         end.setdefault("code", "AGENT_ERROR")
+        end.pop("outcome", None)  # of a RUN_FINISHED: readers of ends would take this one for it
         _validate(models.RunErrorEvent, end)
         return end
     outcome = end.get("outcome")

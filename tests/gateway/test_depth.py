@@ -9,11 +9,10 @@ import pytest
 from protocol import depth
 from runtime.nats_server import EmbeddedServer
 from runtime.settings import Settings
+from tests.gateway.every_face import every_face
 from tests.house import House, open_house
 
 pytestmark = pytest.mark.anyio
-
-JSON_OR_STREAM = {"accept": "application/json, text/event-stream", "mcp-protocol-version": "2025-11-25"}
 
 
 def nested(levels: int) -> Any:
@@ -67,32 +66,11 @@ async def test_what_is_nested_as_deep_as_it_may_be_is_told_by_every_face(
                 seq = (await house.client.post(f"/v1/runs/{run['id']}/resume", json={"answers": answers})).json()["seq"]
                 ended = await house.client.get(f"/v1/runs/{run['id']}?wait=5&after_seq={seq}")
                 assert ended.json()["status"] == "completed", ended.text
-            for path, told in (await everything_told(house, run["id"], run["thread_id"])).items():
-                assert "wrong" not in told and "The gateway failed" not in told, (kind, path, told[:300])
+            for path, told in (await every_face(house, run["id"], run["thread_id"], "deep")).items():
+                assert not told.startswith("wrong"), (kind, path, told[:300])
             again = {"agent": "deep", "input": "none 0", "thread_id": run["thread_id"]}
             after = await house.client.post("/v1/runs", json=again, headers={"Prefer": "wait=5"})
             assert after.json()["status"] == "completed", (kind, after.text)
-
-
-async def everything_told(house: House, run_id: str, thread_id: str) -> dict[str, str]:
-    paths = [
-        f"/v1/runs/{run_id}?include=state,messages,steps", "/v1/runs", f"/v1/runs/{run_id}/events",
-        f"/v1/threads/{thread_id}/messages", f"/v1/runs/{run_id}/audit",
-        f"/a2a/deep/tasks/{run_id}", "/a2a/deep/tasks?includeArtifacts=true&historyLength=9",
-        f"/middesk/v1/runs/{run_id}", f"/middesk/v1/runs/{run_id}/stream",
-        f"/arkloop/v1/runs/{run_id}", f"/arkloop/v1/runs/{run_id}/events?follow=false",
-        f"/veryfront/api/runs/{run_id}", f"/operativus/api/v1/runs/{run_id}",
-        f"/api/agents/runs/{run_id}/stream", f"/agents/status/{run_id}",
-    ]  # fmt: skip
-    told = {}
-    for path in paths:
-        answer = await house.client.get(path, headers={"a2a-version": "1.0"} if path.startswith("/a2a") else {})
-        told[path] = answer.text if answer.status_code < 500 else f"wrong: {answer.status_code} {answer.text}"
-    for tool in ("agent_run_get", "agent_run_messages_list"):
-        call = {"name": tool, "arguments": {"runId": run_id}}
-        asked = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
-        told[tool] = (await house.client.post("/mcp", json=asked, headers=JSON_OR_STREAM)).text
-    return told
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "call"])
