@@ -15,6 +15,7 @@ from .stop import stop_signals
 
 DEMO = "demo=gateway.demo:agent"
 _STOP_SECONDS = 2.0
+_CANCEL_SECONDS = 0.2
 
 
 async def run_dev(settings: Settings, targets: Sequence[str], ready: Callable[[str, bool], None]) -> None:
@@ -64,13 +65,17 @@ async def _nats_url(settings: Settings, nats: NatsChild | None) -> AsyncIterator
 
 @contextlib.asynccontextmanager
 async def _tasks() -> "AsyncIterator[list[asyncio.Task[None]]]":
-    """Tasks that are cancelled on the way out."""
+    """Tasks that are cancelled on the way out, again where that gets lost: `wait_for` of Python 3.11 and the closing of
+    a connection in nats-py may each swallow it."""
     tasks: list[asyncio.Task[None]] = []
     try:
         yield tasks
     finally:
-        for task in tasks:
-            task.cancel()
+        pending = set(tasks)
+        while pending:
+            for task in pending:
+                task.cancel()
+            _, pending = await asyncio.wait(pending, timeout=_CANCEL_SECONDS)
         await asyncio.gather(*tasks, return_exceptions=True)
 
 

@@ -1,6 +1,7 @@
 """`hocket dev`: real processes, started, killed and stopped."""
 
 import asyncio
+import contextlib
 import json
 import re
 import signal
@@ -10,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from gateway.dev import _tasks
 from tests.command import WAIT_SECONDS, Dev, once, open_dev
 
 pytestmark = pytest.mark.anyio
@@ -183,3 +185,17 @@ async def test_the_token_of_nats_is_on_no_command_line_and_in_no_output(folder: 
         assert await dev.ended() == 0
     assert len(lines) >= 2
     assert not any(token in text for text in (*lines, dev.out, dev.err, (folder / ".hocket" / "nats.log").read_text()))
+
+
+async def test_a_task_that_loses_a_cancel_does_not_keep_the_command_from_ending() -> None:
+    forever = asyncio.Event()
+
+    async def loses_it() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await forever.wait()
+        await forever.wait()
+
+    async with asyncio.timeout(WAIT_SECONDS), _tasks() as tasks:
+        tasks.append(asyncio.create_task(loses_it()))
+        await asyncio.sleep(0)
+    assert tasks[0].cancelled()
