@@ -5,8 +5,6 @@ import httpx
 from tests.house import House
 
 JSON_OR_STREAM = {"accept": "application/json, text/event-stream", "mcp-protocol-version": "2025-11-25"}
-_OVER_SSE = ("/v1/runs/{run}/events", "/middesk/v1/runs/{run}/stream", "/arkloop/v1/runs/{run}/events?follow=true",
-             "/operativus/api/v1/runs/{run}/events", "/api/agents/runs/{run}/stream")  # fmt: skip
 
 
 async def every_face(house: House, run_id: str, thread_id: str, agent: str) -> dict[str, str]:
@@ -20,7 +18,9 @@ async def every_face(house: House, run_id: str, thread_id: str, agent: str) -> d
         f"/veryfront/runs/{run_id}", f"/veryfront/runs/{run_id}/events",
         f"/operativus/api/v1/runs/{run_id}", "/operativus/api/v1/runs",
         f"/api/agents/runs/{run_id}", f"/agents/status/{run_id}",
-        *(path.format(run=run_id) for path in _OVER_SSE),
+        f"/v1/runs/{run_id}/events", f"/middesk/v1/runs/{run_id}/stream",
+        f"/arkloop/v1/runs/{run_id}/events?follow=true", f"/operativus/api/v1/runs/{run_id}/events",
+        f"/api/agents/runs/{run_id}/stream",
     ]  # fmt: skip
     told = {}
     for path in paths:
@@ -34,7 +34,6 @@ async def every_face(house: House, run_id: str, thread_id: str, agent: str) -> d
         call = {"name": tool, "arguments": {"runId": run_id}}
         asked = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
         answer = await house.client.post("/mcp", json=asked, headers=JSON_OR_STREAM)
-        told[tool] = (
-            answer.text if answer.is_success and '"error":{' not in answer.text[:60] else f"wrong: {answer.text}"
-        )
+        right = answer.is_success and '"error":{' not in answer.text[:60]
+        told[tool] = answer.text if right else f"wrong: {answer.text}"
     return told

@@ -22,7 +22,10 @@ def nested(levels: int) -> Any:
 async def deep(run: Any) -> AsyncIterator[Any]:
     """Says of the kind that it is asked for something nested as deep as it is told."""
     kind, levels = run.input.messages[-1].content.split()
-    inner = functools.partial(lambda around: nested(int(levels) - around))
+
+    def inner(around: int) -> Any:
+        return nested(int(levels) - around)
+
     if kind == "state":
         yield run.state(inner(1))
     elif kind == "artifact":

@@ -1,12 +1,10 @@
 """Whatever an agent or a client says, each face can tell the run: random events and messages, legal and not."""
 
-import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import hypothesis
 import pytest
 from hypothesis import strategies as st
 
@@ -16,6 +14,7 @@ from protocol.order import check
 from runtime.intake import own_copy
 from runtime.nats_server import EmbeddedServer
 from runtime.settings import Settings
+from tests.drawn import drawn
 from tests.gateway.every_face import every_face
 from tests.house import House, open_house
 from tests.strategies import Growing
@@ -121,7 +120,7 @@ def allowed(script: list[Any]) -> list[Any]:
 async def test_a_run_is_told_by_every_face_whatever_its_agent_has_said(
     of: Callable[[list[Any]], list[Any]], nats: EmbeddedServer, settings: Settings
 ) -> None:
-    scripts = [of(script) for script in await drawn(SCRIPTS)]
+    scripts = [of(script) for script in await drawn(SCRIPTS, EXAMPLES)]
 
     async def whatever(run: Any) -> AsyncIterator[Any]:
         if not run.answers:
@@ -168,7 +167,7 @@ async def test_a_run_is_told_by_every_face_whatever_a_client_has_sent(nats: Embe
     bare = {"state": {}, "tools": [], "context": [], "forwardedProps": {}}
     async with open_house(nats, settings, whatever=echo) as house:
         taken = 0
-        for number, given in enumerate(await drawn(INPUTS)):
+        for number, given in enumerate(await drawn(INPUTS, EXAMPLES)):
             messages = [{"id": f"m{place}", **message} for place, message in enumerate(given["messages"])]
             asked = bare | given | {"messages": messages, "threadId": f"t{number}", "runId": f"r{number}"}
             answer = await house.client.post("/agui/whatever", json=asked)
@@ -177,19 +176,6 @@ async def test_a_run_is_told_by_every_face_whatever_a_client_has_sent(nats: Embe
                 taken += 1
                 await told_by_every_face(house, number, asked)
     assert taken
-
-
-async def drawn(strategy: st.SearchStrategy[Any]) -> list[Any]:
-    """Hypothesis' examples, for a test that is a coroutine."""
-    found: list[Any] = []
-
-    @hypothesis.settings(max_examples=EXAMPLES, database=None, deadline=None)
-    @hypothesis.given(strategy)
-    def gather(example: Any) -> None:
-        found.append(example)
-
-    await asyncio.get_running_loop().run_in_executor(None, gather)
-    return found
 
 
 async def told_by_every_face(house: House, number: int, said: Any) -> None:

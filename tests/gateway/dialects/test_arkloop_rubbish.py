@@ -1,9 +1,5 @@
 """Arkloop's run API and what no client of it would send: always an answer in its envelope, never a fault of ours."""
 
-import asyncio
-from typing import Any
-
-import hypothesis
 import orjson
 import pytest
 from hypothesis import strategies as st
@@ -11,6 +7,7 @@ from hypothesis import strategies as st
 from gateway.resource import segment
 from runtime.nats_server import EmbeddedServer
 from runtime.settings import Settings
+from tests.drawn import drawn
 from tests.gateway.dialects.arkloop_client import APPROVED, Agents, refused, started
 from tests.house import open_house
 
@@ -47,14 +44,7 @@ REQUESTS = st.fixed_dictionaries(
 async def test_rubbish_is_refused_in_the_envelope_and_never_an_error_of_the_gateway(
     nats: EmbeddedServer, settings: Settings
 ) -> None:
-    agents, requests = Agents(), list[dict[str, Any]]()
-
-    @hypothesis.settings(max_examples=400, database=None, deadline=None)
-    @hypothesis.given(REQUESTS)
-    def gather(one: dict[str, Any]) -> None:
-        requests.append(one)
-
-    await asyncio.get_running_loop().run_in_executor(None, gather)
+    agents, requests = Agents(), await drawn(REQUESTS, 400)
     async with open_house(nats, settings, ask=agents.ask, hear=agents.hear) as house:
         run_id = await started(house, "ask")
         thread_id = (await house.client.get(f"/arkloop/v1/runs/{run_id}")).json()["thread_id"]

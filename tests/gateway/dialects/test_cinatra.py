@@ -4,7 +4,6 @@ import asyncio
 from typing import Any
 
 import httpx
-import hypothesis
 import orjson
 import pytest
 from hypothesis import strategies as st
@@ -13,6 +12,7 @@ from protocol.entries import Caller
 from protocol.errors import Unauthorized
 from runtime.nats_server import EmbeddedServer
 from runtime.settings import Settings, load
+from tests.drawn import drawn
 from tests.gateway.dialects.cinatra_client import APPROVED, GONE, Reviewing, ended, external, gate, start
 from tests.house import House, open_house
 
@@ -368,15 +368,7 @@ async def test_rubbish_is_refused_and_never_an_error_of_the_gateway(nats: Embedd
     agents = Reviewing()
     async with open_house(nats, external(settings), bare=agents.bare) as house:
         await start(house, "bare")
-        loop, bodies = asyncio.get_running_loop(), list[bytes]()
-
-        @hypothesis.settings(max_examples=150, database=None, deadline=None)
-        @hypothesis.given(BODIES)
-        def gather(body: bytes) -> None:
-            bodies.append(body)
-
-        await loop.run_in_executor(None, gather)
-        for body in bodies:
+        for body in await drawn(BODIES, 150):
             answer = await house.client.post(RESUME, content=body, headers=JSON)
             if answer.status_code == 200:  # it was the task after all
                 assert answer.content == b'{"ok":true}' and b'"reviewTaskId":"g-r1-0"' in body

@@ -1,11 +1,9 @@
 """Middesk's run API: what it does with input of any kind, whom it lets do what, and threads."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
-import hypothesis
 import orjson
 import pytest
 from hypothesis import strategies as st
@@ -14,6 +12,7 @@ from protocol.entries import Caller
 from protocol.ids import as_uuid
 from runtime.nats_server import EmbeddedServer
 from runtime.settings import Settings
+from tests.drawn import drawn
 from tests.house import WAIT_SECONDS, House, open_house
 
 pytestmark = pytest.mark.anyio
@@ -217,14 +216,7 @@ REQUESTS = st.tuples(
 async def test_whatever_is_sent_is_answered_in_the_envelope_and_never_with_500(
     nats: EmbeddedServer, settings: Settings
 ) -> None:
-    agents, requests = Listening(), list[Any]()
-
-    @hypothesis.settings(max_examples=400, database=None, deadline=None)
-    @hypothesis.given(REQUESTS)
-    def gather(request: Any) -> None:
-        requests.append(request)
-
-    await asyncio.get_running_loop().run_in_executor(None, gather)
+    agents, requests = Listening(), await drawn(REQUESTS, 400)
     async with open_house(nats, settings, open=agents.open, hears=agents.hears) as house:
         run = await until(house, await begin(house, "hears"), "completed")
         for method, path, query, headers, body in requests:
